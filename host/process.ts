@@ -41,10 +41,14 @@ function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
 }
 
 function missing(file: string, cause: unknown): AppError {
-  return new AppError(file.endsWith('virsh') ? 'virsh-missing' : 'tool-missing', `${file}: program not found; install it or put it on PATH`, {
-    cause,
-    context: { program: file },
-  });
+  return new AppError(
+    file.endsWith('virsh') ? 'virsh-missing' : 'tool-missing',
+    `${file}: program not found; install it or put it on PATH`,
+    {
+      cause,
+      context: { program: file },
+    },
+  );
 }
 
 /**
@@ -80,7 +84,8 @@ export async function runTool(file: string, args: readonly string[], options: To
     const result = await child;
     const code = (result as { code?: string }).code;
     if (result.failed && (code === 'ENOENT' || code === 'EACCES')) throw missing(file, result);
-    if (options.signal?.aborted && result.failed) throw new AppError('interrupted', `${file}: interrupted`, { cause: options.signal.reason });
+    if (options.signal?.aborted && result.failed)
+      throw new AppError('interrupted', `${file}: interrupted`, { cause: options.signal.reason });
     const overflowed = 'isMaxBuffer' in result && result.isMaxBuffer;
     if (overflowed) killGroup(child.pid, 'SIGKILL');
     return {
