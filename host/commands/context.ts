@@ -35,3 +35,6 @@ export interface CommandContext {
   /** Columns of the terminal on stdout, or 100. */
   readonly width: number;
 }
+
+/** What a command's definition hands its work to: builds the context, runs, turns errors into an exit status. */
+export type Perform = (work: (context: CommandContext) => Promise<number>) => Promise<void>;
