@@ -21,6 +21,8 @@ export interface DiskDescription extends ImageLayer {
   readonly discard: string | null;
   readonly detectZeroes: string | null;
   readonly discardNoUnref: string | null;
+  /** `luks` or `qcow` where libvirt encrypts the image (`<encryption format=…>`). */
+  readonly encryption: string | null;
   /** `<blockio>`, bytes. */
   readonly discardGranularity: number | null;
   readonly readonly: boolean;
@@ -49,6 +51,10 @@ export interface DomainDescription {
   readonly type: string;
   readonly arch: string | null;
   readonly machine: string | null;
+  /** The QEMU binary that the XML asks for. */
+  readonly emulator: string | null;
+  /** `<qemu:commandline>`: arguments that somebody passes past libvirt. */
+  readonly qemuArguments: readonly string[];
   readonly channel: ChannelState;
   readonly disks: readonly DiskDescription[];
   /** Who owns this XML, where somebody does: never rewrite it then. */
@@ -119,6 +125,7 @@ function readDisk(disk: Element): DiskDescription {
     discard: attribute(driver, 'discard'),
     detectZeroes: attribute(driver, 'detect_zeroes'),
     discardNoUnref: attribute(driver, 'discard_no_unref'),
+    encryption: attribute(child(disk, 'encryption') ?? (source === undefined ? undefined : child(source, 'encryption')), 'format'),
     discardGranularity: granularity === null ? null : Number(granularity),
     readonly: child(disk, 'readonly') !== undefined,
     shareable: child(disk, 'shareable') !== undefined,
@@ -139,6 +146,14 @@ function readChannel(devices: Element | undefined, running: boolean): ChannelSta
     return attribute(target, 'state') === 'connected' ? 'connected' : 'disconnected';
   }
   return 'absent';
+}
+
+const qemuNamespace = 'http://libvirt.org/schemas/domain/qemu/1.0';
+
+function readQemuArguments(root: Element): string[] {
+  const element = child(root, 'commandline');
+  if (element === undefined || element.namespaceURI !== qemuNamespace) return [];
+  return children(element, 'arg').flatMap((argument) => attribute(argument, 'value') ?? []);
 }
 
 function readMetadata(metadata: Element | undefined): DomainDescription['metadata'] {
@@ -167,6 +182,8 @@ export function parseDomainXml(text: string): DomainDescription {
     type: attribute(root, 'type') ?? '?',
     arch: attribute(osType, 'arch'),
     machine: attribute(osType, 'machine'),
+    emulator: devices === undefined ? null : textOf(child(devices, 'emulator')),
+    qemuArguments: readQemuArguments(root),
     channel: readChannel(devices, id !== null),
     disks: (devices === undefined ? [] : children(devices, 'disk')).map(readDisk),
     manager: findManager(root),
