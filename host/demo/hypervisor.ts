@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../shared/errors.ts';
 import { runTool, spawnTool, type RunningTool, type ToolResult } from '../process.ts';
+import { seedCapabilities } from './capabilities.ts';
 import { writeHypervisorConfig } from './hypervisor-config.ts';
 import { findProgramFile } from './program-file.ts';
 
@@ -183,6 +184,7 @@ export async function startHypervisor(options: HypervisorOptions = {}): Promise<
   const hypervisor = new Hypervisor(directory, anchor, supervisor);
   try {
     await writeHypervisorConfig(directory);
+    await seedCapabilities(hypervisor.path('cache'));
     await hypervisor.startDaemon();
   } catch (error) {
     await hypervisor.dispose();

@@ -1,0 +1,51 @@
+import type { HypervisorOptions } from '../../host/demo/hypervisor.ts';
+import { Hypervisor, startHypervisor } from '../../host/demo/hypervisor.ts';
+import { defineTinyGuest, type TinyGuest, type TinyGuestSpec } from '../../host/demo/tiny-guest.ts';
+
+/** A private hypervisor with guests, for one test file. `await using rig = await startRig()`, or `dispose()` in `afterAll`. */
+export class Rig implements AsyncDisposable {
+  readonly hypervisor: Hypervisor;
+
+  constructor(hypervisor: Hypervisor) {
+    this.hypervisor = hypervisor;
+  }
+
+  /** For `virt-trim -c`, `virsh -c`. */
+  get uri(): string {
+    return this.hypervisor.uri;
+  }
+
+  /** Defines a tiny guest; it is off. */
+  define(spec: TinyGuestSpec): Promise<TinyGuest> {
+    return defineTinyGuest(this.hypervisor, spec);
+  }
+
+  /** Defines and boots a tiny guest, and waits for its agent where it has one. */
+  async boot(spec: TinyGuestSpec): Promise<TinyGuest> {
+    return (await this.define(spec)).boot();
+  }
+
+  /** Boots several side by side; the answer is in the order given. */
+  async bootAll(specs: readonly TinyGuestSpec[]): Promise<TinyGuest[]> {
+    const guests: TinyGuest[] = [];
+    for (const spec of specs) guests.push(await this.define(spec));
+    await Promise.all(guests.map((guest) => guest.boot(bootAllTimeoutMs)));
+    return guests;
+  }
+
+  dispose(): Promise<void> {
+    return this.hypervisor.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
+
+/** Two dozen guests on two cores take their time. */
+const bootAllTimeoutMs = 240_000;
+
+/** Starts a rig; as many as wanted can run side by side, each with names, sockets and directories of its own. */
+export async function startRig(options: HypervisorOptions = {}): Promise<Rig> {
+  return new Rig(await startHypervisor(options));
+}
