@@ -30,7 +30,8 @@ export interface CommandContext {
   /** Diagnostics for a person. Silent under -q. */
   readonly say: (text: string) => void;
   readonly stdoutIsTerminal: boolean;
-  readonly stderrIsTerminal: boolean;
+  /** Where progress is drawn: stderr if it is a terminal and neither -q nor --json was given; else null. */
+  readonly progressStream: NodeJS.WriteStream | null;
   readonly color: boolean;
   /** Columns of the terminal on stdout, or 100. */
   readonly width: number;

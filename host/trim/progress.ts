@@ -1,0 +1,63 @@
+import { createLogUpdate } from 'log-update';
+import { cleanText } from '../../shared/clean-text.ts';
+import { formatBytes, formatDuration } from '../../shared/units.ts';
+import type { Measurement } from './measure.ts';
+
+interface Running {
+  readonly name: string;
+  readonly startedAt: number;
+  readonly read: () => Promise<readonly Measurement[]>;
+  before: number | null;
+  now: number | null;
+}
+
+function total(measurements: readonly Measurement[]): number | null {
+  const known = measurements.filter((measurement) => measurement.bytes !== null);
+  return known.length === 0 ? null : known.reduce((sum, measurement) => sum + (measurement.bytes ?? 0), 0);
+}
+
+/** The guests that trim at this moment, for a person at a terminal. guest-fstrim says nothing until it ends, so the images are watched. */
+export class TrimProgress {
+  readonly #running = new Map<string, Running>();
+  readonly #lines: ReturnType<typeof createLogUpdate> | null;
+  readonly #timer: NodeJS.Timeout | null;
+
+  /** @param terminal null where nobody watches: then only `names` is kept. */
+  constructor(terminal: NodeJS.WriteStream | null) {
+    this.#lines = terminal === null ? null : createLogUpdate(terminal);
+    this.#timer = terminal === null ? null : setInterval(() => void this.#draw(), 500).unref();
+  }
+
+  begin(uuid: string, name: string, read: () => Promise<readonly Measurement[]>): void {
+    this.#running.set(uuid, { name, read, startedAt: performance.now(), before: null, now: null });
+  }
+
+  end(uuid: string): void {
+    this.#running.delete(uuid);
+  }
+
+  /** Guests whose guest-fstrim was sent and has not been answered. */
+  get names(): string[] {
+    return [...this.#running.values()].map((each) => each.name);
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#lines?.clear();
+  }
+
+  async #draw(): Promise<void> {
+    for (const each of this.#running.values()) {
+      each.now = total(await each.read());
+      each.before ??= each.now;
+    }
+    this.#lines?.(
+      [...this.#running.values()]
+        .map((each) => {
+          const given = each.before === null || each.now === null ? '' : `, ${formatBytes(each.before - each.now)} given back`;
+          return `trimming ${cleanText(each.name)}: ${formatDuration(performance.now() - each.startedAt)}${given}`;
+        })
+        .join('\n'),
+    );
+  }
+}

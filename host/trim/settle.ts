@@ -1,0 +1,30 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Measurement } from './measure.ts';
+
+export interface Settled {
+  readonly measurements: readonly Measurement[];
+  /** Two readings in a row agreed, for every disk that can be measured. */
+  readonly stable: readonly boolean[];
+}
+
+export interface SettleOptions {
+  readonly intervalMs?: number;
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads until two readings in a row agree. A guest that goes on writing never comes to rest: after the deadline the last reading
+ * stands, marked as not stable.
+ */
+export async function settle(read: () => Promise<readonly Measurement[]>, options: SettleOptions = {}): Promise<Settled> {
+  const end = performance.now() + (options.deadlineMs ?? 3000);
+  let previous = await read();
+  for (;;) {
+    await sleep(options.intervalMs ?? 60, undefined, options.signal === undefined ? {} : { signal: options.signal });
+    const current = await read();
+    const stable = current.map((measurement, index) => measurement.bytes === previous[index]?.bytes);
+    if (stable.every(Boolean) || performance.now() >= end) return { measurements: current, stable };
+    previous = current;
+  }
+}

@@ -1,0 +1,269 @@
+import type { AgentClient } from '../agent/client.ts';
+import { probeAgent, offers, type AgentFacts } from '../agent/probe.ts';
+import type { TrimAnswer } from '../agent/schema.ts';
+import { explainDiscardPath, type DiscardPath } from '../doctor/discard-path.ts';
+import { isTrimmable } from '../doctor/subject.ts';
+import type { Connection } from '../libvirt/connection.ts';
+import type { DiskDescription } from '../libvirt/domain-xml.ts';
+import { isUnreadable, readDomains, type Domain, type DomainRef } from '../libvirt/domains.ts';
+import { readJob } from '../libvirt/jobs.ts';
+import { toAppError, type AppError } from '../../shared/errors.ts';
+import { decideSkip } from './eligibility.ts';
+import { usedBytesPerDisk } from './guest-usage.ts';
+import { measureDisk, type Measurement } from './measure.ts';
+import { explainNothing } from './outcome.ts';
+import type { TrimmedDisk, TrimmedPath, TrimResult } from './schema.ts';
+import { settle, type Settled } from './settle.ts';
+
+export interface TrimDomainOptions {
+  readonly minimumBytes: number | null;
+  /** For guest-fstrim; null takes the guest OS's default. */
+  readonly timeoutSeconds: number | null;
+  readonly force: boolean;
+  readonly dryRun: boolean;
+  readonly excludeDisks: readonly string[];
+  readonly signal: AbortSignal;
+  /** Told while the guest trims, so that progress can be shown. */
+  readonly onTrimming?: ((domain: Domain, read: () => Promise<readonly Measurement[]>) => void) | undefined;
+}
+
+/** What became of one domain, and whether it counts under --all. */
+export interface TrimOutcome {
+  readonly result: TrimResult;
+  readonly neutral: boolean;
+}
+
+/** Windows defragments volume after volume with defrag.exe, for up to an hour; a Linux guest with a large backlog takes minutes. */
+const defaultTimeoutSeconds = { windows: 3600, other: 1800 } as const;
+const probeTimeoutSeconds = 5;
+
+/** Trims one domain: read it, ask its agent, measure, guest-fstrim, measure until stable, explain. Never throws but for `interrupted`. */
+export async function trimDomain(
+  connection: Connection,
+  client: AgentClient,
+  ref: DomainRef,
+  options: TrimDomainOptions,
+): Promise<TrimOutcome> {
+  const startedAt = performance.now();
+  const finish = (part: Partial<TrimResult> & Pick<TrimResult, 'status'>, neutral = false): TrimOutcome => ({
+    result: { ...emptyResult(ref), ...part, wallMs: Math.round(performance.now() - startedAt) },
+    neutral,
+  });
+  try {
+    const [domain] = await readDomains(connection, [ref], { signal: options.signal });
+    if (domain === undefined || isUnreadable(domain)) return finish(failure(domain?.error ?? toAppError(new Error('no answer'))));
+    const paths = new Map(domain.disks.map((disk) => [disk.target, explainDiscardPath(domain, disk)]));
+    const job = domain.id === null ? null : await readJob(connection, domain.uuid, domain.disks, { signal: options.signal });
+    const skip = decideSkip(domain, job, paths, options.force);
+    if (skip !== null) return finish({ status: 'skipped', code: skip.code, reason: skip.reason }, skip.neutral);
+    const disks = domain.disks.filter((disk) => isTrimmable(disk) && !options.excludeDisks.includes(disk.target));
+    const probe = await probeAgent(connection, client, domain.uuid, { timeoutSeconds: probeTimeoutSeconds, signal: options.signal });
+    if (!probe.ok) return finish(failure(probe.error));
+    const refusal = agentRefusal(probe.facts);
+    if (refusal !== null) return finish({ status: 'failed', ...refusal });
+    if (options.dryRun)
+      return finish({ status: 'ok', reason: 'would be trimmed', disks: await dryRunDisks(connection, domain, disks, paths) });
+    return finish(await trimMeasured(connection, client, domain, disks, paths, probe.facts, options));
+  } catch (thrown) {
+    const error = toAppError(thrown);
+    if (error.code === 'interrupted' || error.code === 'internal') throw thrown;
+    return finish(failure(error));
+  }
+}
+
+function emptyResult(ref: DomainRef): TrimResult {
+  return {
+    name: ref.name,
+    uuid: ref.uuid,
+    status: 'ok',
+    code: null,
+    reason: null,
+    disks: [],
+    paths: [],
+    guestTrimMs: null,
+    wallMs: 0,
+    guestStillRunning: false,
+  };
+}
+
+function failure(error: AppError): Pick<TrimResult, 'status' | 'code' | 'reason'> {
+  return { status: 'failed', code: error.code, reason: error.message };
+}
+
+/** An agent that is frozen or was told not to trim. */
+function agentRefusal(facts: AgentFacts): { code: string; reason: string } | null {
+  if (facts.frozen === 'frozen')
+    return { code: 'agent-frozen', reason: 'its filesystems are frozen; a trim inside a freeze is never tried' };
+  if (offers(facts.info, 'guest-fstrim')) return null;
+  const known = facts.info.supported_commands.some((command) => command.name === 'guest-fstrim');
+  return known
+    ? { code: 'agent-blocked', reason: "the guest's administrator has blocked guest-fstrim (qemu-ga's block-rpcs)" }
+    : { code: 'agent-unsupported', reason: `its agent (${facts.info.version}) does not know guest-fstrim` };
+}
+
+async function measureDisks(connection: Connection, domain: Domain, disks: readonly DiskDescription[]): Promise<Measurement[]> {
+  const stats = (disk: DiskDescription) =>
+    domain.stats?.blocks.find((block) => block.name === disk.target && block.backingIndex === null) ?? null;
+  return Promise.all(
+    disks.map((disk) => measureDisk(disk, { isLocal: connection.uri.isLocal, stats: stats(disk), running: domain.id !== null })),
+  );
+}
+
+/** Re-reads what libvirt reports only where the measurement needs it: a local file is asked directly. */
+function reader(connection: Connection, domain: Domain, disks: readonly DiskDescription[]): () => Promise<Measurement[]> {
+  if (connection.uri.isLocal) return () => measureDisks(connection, domain, disks);
+  return async () => {
+    const [fresh] = await readDomains(connection, [domain]);
+    return measureDisks(connection, fresh === undefined || isUnreadable(fresh) ? { ...domain, stats: null } : fresh, disks);
+  };
+}
+
+async function dryRunDisks(
+  connection: Connection,
+  domain: Domain,
+  disks: readonly DiskDescription[],
+  paths: ReadonlyMap<string, DiscardPath>,
+): Promise<TrimmedDisk[]> {
+  const before = await measureDisks(connection, domain, disks);
+  return disks.map((disk, index) => {
+    const measurement = before[index];
+    const path = paths.get(disk.target);
+    return {
+      target: disk.target,
+      source: disk.source,
+      format: disk.format,
+      method: measurement?.method ?? 'none',
+      beforeBytes: measurement?.bytes ?? null,
+      afterBytes: null,
+      reclaimedBytes: null,
+      stable: false,
+      reason: path === undefined || path.verdict === 'ok' ? (measurement?.reason ?? null) : path.message,
+    };
+  });
+}
+
+interface GuestTrim {
+  readonly paths: readonly TrimmedPath[];
+  readonly error: AppError | null;
+  readonly ms: number;
+}
+
+async function callGuestTrim(client: AgentClient, uuid: string, facts: AgentFacts, options: TrimDomainOptions): Promise<GuestTrim> {
+  const startedAt = performance.now();
+  const timeoutSeconds = options.timeoutSeconds ?? (facts.isWindows ? defaultTimeoutSeconds.windows : defaultTimeoutSeconds.other);
+  const done = (paths: readonly TrimmedPath[], error: AppError | null): GuestTrim => ({
+    paths,
+    error,
+    ms: Math.round(performance.now() - startedAt),
+  });
+  try {
+    return done(readPaths(await client.trim(uuid, options.minimumBytes, { timeoutSeconds, signal: options.signal })), null);
+  } catch (thrown) {
+    const error = toAppError(thrown);
+    if (error.code === 'internal' || error.code === 'interrupted') throw thrown;
+    return done([], error);
+  }
+}
+
+export function readPaths(answer: TrimAnswer): TrimmedPath[] {
+  return (answer.paths ?? []).map(({ path, trimmed, error }) => ({ path, trimmedBytes: trimmed ?? null, error: error ?? null }));
+}
+
+async function trimMeasured(
+  connection: Connection,
+  client: AgentClient,
+  domain: Domain,
+  disks: readonly DiskDescription[],
+  paths: ReadonlyMap<string, DiscardPath>,
+  facts: AgentFacts,
+  options: TrimDomainOptions,
+): Promise<Partial<TrimResult> & Pick<TrimResult, 'status'>> {
+  const read = reader(connection, domain, disks);
+  const before = await read();
+  options.onTrimming?.(domain, read);
+  const trim = await callGuestTrim(client, domain.uuid, facts, options);
+  const settled = await settle(read, { signal: options.signal });
+  const used = usedBytesPerDisk(domain.disks.filter(isTrimmable), facts.filesystems);
+  const judged = disks.map((disk, index) =>
+    judgeDisk(domain, disk, before[index], settled, index, used.get(disk.target) ?? null, paths, trim, disks.length),
+  );
+  const [fresh] = await readDomains(connection, [domain], { signal: options.signal });
+  const status = domainStatus(judged, trim, fresh !== undefined && !isUnreadable(fresh) ? fresh : null);
+  return {
+    ...status,
+    disks: judged.map(({ disk }) => disk),
+    paths: [...trim.paths],
+    guestTrimMs: trim.error === null ? trim.ms : null,
+    guestStillRunning: trim.error?.code === 'agent-silent',
+  };
+}
+
+interface JudgedDisk {
+  readonly disk: TrimmedDisk;
+  readonly missing: boolean;
+}
+
+function judgeDisk(
+  domain: Domain,
+  disk: DiskDescription,
+  before: Measurement | undefined,
+  settled: Settled,
+  index: number,
+  usedBytes: number | null,
+  discards: ReadonlyMap<string, DiscardPath>,
+  trim: GuestTrim,
+  diskCount: number,
+): JudgedDisk {
+  const after = settled.measurements[index];
+  const beforeBytes = before?.bytes ?? null;
+  const afterBytes = after?.bytes ?? null;
+  const explanation = explainNothing({
+    beforeBytes,
+    afterBytes,
+    capacityBytes: domain.stats?.blocks.find((block) => block.name === disk.target)?.capacity ?? null,
+    usedBytes,
+    discard: discards.get(disk.target) ?? null,
+    paths: trim.paths,
+    onlyDisk: diskCount === 1,
+  });
+  return {
+    disk: {
+      target: disk.target,
+      source: disk.source,
+      format: disk.format,
+      method: after?.method ?? 'none',
+      beforeBytes,
+      afterBytes,
+      reclaimedBytes: beforeBytes === null || afterBytes === null ? null : beforeBytes - afterBytes,
+      stable: afterBytes !== null && settled.stable[index] === true,
+      reason: trim.error === null ? (after?.reason ?? explanation.reason) : (after?.reason ?? null),
+    },
+    missing: trim.error === null && explanation.missing,
+  };
+}
+
+/** Success is what was measured: a domain of which nothing could be measured, or that writes so much that nothing can be told, is `unverified`. */
+function domainStatus(
+  judged: readonly JudgedDisk[],
+  trim: GuestTrim,
+  after: Domain | null,
+): Pick<TrimResult, 'status' | 'code' | 'reason'> {
+  if (after?.state === 'paused' && after.stateReason === 'I/O error') {
+    return {
+      status: 'failed',
+      code: 'io-error',
+      reason: 'the domain is paused by an I/O error since the trim: its storage is full or degraded; see virsh domblkerror',
+    };
+  }
+  if (trim.error !== null) return failure(trim.error);
+  const missing = judged.find((each) => each.missing);
+  if (missing !== undefined)
+    return { status: 'failed', code: 'nothing-reclaimed', reason: `${missing.disk.target}: ${missing.disk.reason ?? ''}` };
+  const measured = judged.filter(({ disk }) => disk.reclaimedBytes !== null);
+  if (measured.length === 0)
+    return { status: 'unverified', code: 'not-measured', reason: judged[0]?.disk.reason ?? 'no disk could be measured' };
+  if (measured.every(({ disk }) => !disk.stable && (disk.reclaimedBytes ?? 0) <= 0)) {
+    return { status: 'unverified', code: 'not-stable', reason: 'the guest writes faster than the images could be measured' };
+  }
+  return { status: 'ok', code: null, reason: null };
+}
