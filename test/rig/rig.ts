@@ -1,10 +1,11 @@
-import type { HypervisorOptions } from '../../host/demo/hypervisor.ts';
-import { Hypervisor, startHypervisor } from '../../host/demo/hypervisor.ts';
+import { type Hypervisor, type HypervisorOptions, startHypervisor } from '../../host/demo/hypervisor.ts';
+import { ScriptedAgent, type AgentScript } from './scripted-agent.ts';
 import { defineTinyGuest, type TinyGuest, type TinyGuestSpec } from '../../host/demo/tiny-guest.ts';
 
 /** A private hypervisor with guests, for one test file. `await using rig = await startRig()`, or `dispose()` in `afterAll`. */
 export class Rig implements AsyncDisposable {
   readonly hypervisor: Hypervisor;
+  readonly #agents: ScriptedAgent[] = [];
 
   constructor(hypervisor: Hypervisor) {
     this.hypervisor = hypervisor;
@@ -25,6 +26,18 @@ export class Rig implements AsyncDisposable {
     return (await this.define(spec)).boot();
   }
 
+  /** Boots a tiny guest whose agent the test plays; `script` says how. */
+  async bootScripted(spec: Omit<TinyGuestSpec, 'agent'>, script: AgentScript): Promise<{ guest: TinyGuest; agent: ScriptedAgent }> {
+    const guest = await this.define({ ...spec, agent: { kind: 'scripted' } });
+    await guest.start();
+    const agent = new ScriptedAgent(guest, script);
+    this.#agents.push(agent);
+    await agent.attach();
+    await guest.waitForBoot();
+    await guest.waitForAgent();
+    return { guest, agent };
+  }
+
   /** Boots several side by side; the answer is in the order given. */
   async bootAll(specs: readonly TinyGuestSpec[]): Promise<TinyGuest[]> {
     const guests: TinyGuest[] = [];
@@ -33,8 +46,9 @@ export class Rig implements AsyncDisposable {
     return guests;
   }
 
-  dispose(): Promise<void> {
-    return this.hypervisor.dispose();
+  async dispose(): Promise<void> {
+    for (const agent of this.#agents) agent[Symbol.dispose]();
+    await this.hypervisor.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
