@@ -2,7 +2,8 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import type { Connection, VirshAnswer } from '../libvirt/connection.ts';
 import { AppError } from '../../shared/errors.ts';
 import { parseAnswer } from './parse-answer.ts';
-import { emptyAnswer, freezeStatus, fsInfo, guestInfo, osInfo, trimAnswer, type z } from './schema.ts';
+import type * as z from 'zod/mini';
+import { emptyAnswer, freezeStatus, fsInfo, guestInfo, osInfo, trimAnswer } from './schema.ts';
 import type { FreezeStatus, FsInfo, GuestInfo, OsInfo, TrimAnswer } from './schema.ts';
 
 export interface CallOptions {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { writeDurably } from '../state/durable.ts';
 import { openStateDirectory } from '../state/directory.ts';
-import { z } from './schema.ts';
+import * as z from 'zod/mini';
 
 /** What we last learned of a domain's agent, so that `list` can tell it without asking. */
 const knownAgent = z.object({

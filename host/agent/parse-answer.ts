@@ -1,7 +1,7 @@
 import { parse as parseJson } from 'lossless-json';
 import { AppError } from '../../shared/errors.ts';
 import { cleanText } from '../../shared/clean-text.ts';
-import { z } from './schema.ts';
+import * as z from 'zod/mini';
 
 /** libvirt itself refuses more than 10 MiB in a line and fails a call over 4 MiB (facts: src/qemu/qemu_agent.c). */
 const maxAnswerChars = 4 * 1024 * 1024;

@@ -75,5 +75,3 @@ export type FreezeStatus = z.infer<typeof freezeStatus>;
 export const frozenCount = integer;
 
 export const emptyAnswer = z.object({});
-
-export { z };

@@ -12,6 +12,8 @@ export interface DiscardPath {
   /** The rule that decided, for `doctor`'s table and docs/doctor.md. */
   readonly rule: string;
   readonly message: string;
+  /** The fact it stands on, as found in the XML. */
+  readonly evidence: string;
   /** What to do about it; null where nothing can or need be done. */
   readonly fixCommand: string | null;
   readonly findings: readonly Finding[];
@@ -33,13 +35,29 @@ const order: readonly Verdict[] = ['blocks', 'warning', 'unknown', 'ok'];
 export function explainDiscardPath(domain: DomainDescription, disk: DiskDescription, options: DiscardPathOptions = {}): DiscardPath {
   if (!isTrimmable(disk)) {
     const what = disk.readonly ? 'read-only' : disk.source === null ? 'an empty drive' : `a ${disk.device}`;
-    return { verdict: 'ok', applies: false, rule: 'not-trimmable', message: `${disk.target} is ${what}`, fixCommand: null, findings: [] };
+    return {
+      verdict: 'ok',
+      applies: false,
+      rule: 'not-trimmable',
+      message: `${disk.target} is ${what}`,
+      evidence: what,
+      fixCommand: null,
+      findings: [],
+    };
   }
   const findings = judgeXml({ domain, disk, qemu: options.qemu ?? null, machineTypes: options.machineTypes ?? [] });
   const decisive = order.flatMap((verdict) => findings.find((finding) => finding.verdict === verdict) ?? [])[0];
   if (decisive === undefined || decisive.verdict === 'ok') {
-    return { verdict: 'ok', applies: true, rule: 'discard-path', message: 'discards reach the image', fixCommand: null, findings };
+    return {
+      verdict: 'ok',
+      applies: true,
+      rule: 'discard-path',
+      message: 'discards reach the image',
+      evidence: '',
+      fixCommand: null,
+      findings,
+    };
   }
-  const { verdict, rule, message, fix } = decisive;
-  return { verdict, applies: true, rule, message, fixCommand: fix?.command ?? null, findings };
+  const { verdict, rule, message, evidence, fix } = decisive;
+  return { verdict, applies: true, rule, message, evidence, fixCommand: fix?.command ?? null, findings };
 }

@@ -39,8 +39,6 @@ const reasons: Readonly<Partial<Record<DomainState, Readonly<Record<number, stri
 export interface BlockStats {
   readonly name: string;
   readonly path: string | null;
-  /** > 0 for a layer below the active one (with --backing). */
-  readonly backingIndex: number | null;
   readonly allocation: number | null;
   readonly capacity: number | null;
   readonly physical: number | null;
@@ -67,7 +65,6 @@ function readBlocks(values: ReadonlyMap<string, string>): BlockStats[] {
     blocks.push({
       name,
       path: get('path') ?? null,
-      backingIndex: toNumber(get('backingIndex')),
       allocation: toNumber(get('allocation')),
       capacity: toNumber(get('capacity')),
       physical: toNumber(get('physical')),
@@ -89,4 +86,9 @@ export function parseDomainStats(text: string): Map<string, DomainStats> {
     result.set(name, { name, state, stateReason: reasons[state]?.[reason] ?? null, blocks: readBlocks(values) });
   }
   return result;
+}
+
+/** A disk's own figures: without `--backing`, libvirt gives one entry for each disk, the active layer. */
+export function blockOf(stats: DomainStats | null, target: string): BlockStats | null {
+  return stats?.blocks.find((block) => block.name === target) ?? null;
 }

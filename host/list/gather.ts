@@ -3,6 +3,7 @@ import { AgentClient } from '../agent/client.ts';
 import { readKnownAgents, rememberAgents, type KnownAgent } from '../agent/known-agents.ts';
 import { probeAgent, type ProbeResult } from '../agent/probe.ts';
 import type { Connection } from '../libvirt/connection.ts';
+import { blockOf } from '../libvirt/domain-stats.ts';
 import { isUnreadable, listDomains, readDomains, type Domain, type DomainRef, type UnreadableDomain } from '../libvirt/domains.ts';
 import { lastTrims, readHistory, type HistoryEntry } from '../state/history.ts';
 import { measureDisk, type Measurement } from '../trim/measure.ts';
@@ -32,7 +33,7 @@ const probeTimeoutSeconds = 5;
 async function measureAll(connection: Connection, domain: Domain): Promise<Map<string, Measurement>> {
   const measured = new Map<string, Measurement>();
   for (const disk of domain.disks) {
-    const stats = domain.stats?.blocks.find((block) => block.name === disk.target && block.backingIndex === null) ?? null;
+    const stats = blockOf(domain.stats, disk.target);
     measured.set(disk.target, await measureDisk(disk, { isLocal: connection.uri.isLocal, stats, running: domain.id !== null }));
   }
   return measured;

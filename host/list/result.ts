@@ -1,3 +1,4 @@
+import { blockOf } from '../libvirt/domain-stats.ts';
 import type { DiskDescription } from '../libvirt/domain-xml.ts';
 import { isUnreadable } from '../libvirt/domains.ts';
 import { usedBytesPerDisk } from '../trim/guest-usage.ts';
@@ -11,7 +12,7 @@ function reclaimable(allocation: number | null, used: number | null): number | n
 
 function diskResult(listed: ListedDomain, disk: DiskDescription, used: number | null): ListedDisk {
   const domain = isUnreadable(listed.domain) ? null : listed.domain;
-  const stats = domain?.stats?.blocks.find((block) => block.name === disk.target && block.backingIndex === null) ?? null;
+  const stats = blockOf(domain?.stats ?? null, disk.target);
   const allocationBytes = listed.allocation.get(disk.target)?.bytes ?? null;
   return {
     target: disk.target,

@@ -1,6 +1,6 @@
 import { appendFile, readFile, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from '../agent/schema.ts';
+import * as z from 'zod/mini';
 import { AppError } from '../../shared/errors.ts';
 import { openStateDirectory } from './directory.ts';
 

@@ -66,7 +66,7 @@ export function decideSkip(domain: Domain, job: ActiveJob | null, paths: Readonl
     const path = first === undefined ? undefined : paths.get(first.target);
     return skip(
       'discard-blocked',
-      `discard does not reach the host on any disk: ${first?.target ?? ''}: ${path?.message ?? ''} (--force tries all the same)`,
+      `discard does not reach the host on any disk: ${first?.target ?? ''}: ${path?.message ?? ''} [${path?.evidence ?? ''}] (--force tries all the same)`,
     );
   }
   return null;

@@ -37,7 +37,7 @@ export function explainNothing(evidence: DiskEvidence): Explanation {
   const { beforeBytes: before, afterBytes: after, capacityBytes: capacity, usedBytes: used, discard, paths } = evidence;
   if (before === null || after === null) return { reason: null, missing: false };
   if (before - after > noiseBytes) return { reason: null, missing: false };
-  if (discard?.verdict === 'blocks') return { reason: discard.message, missing: true };
+  if (discard?.verdict === 'blocks') return { reason: `${discard.message} [${discard.evidence}]`, missing: true };
   const trimmed = paths.reduce((sum, path) => sum + (path.trimmedBytes ?? 0), 0);
   const refused = paths.filter((path) => path.error !== null);
   if (paths.length > 0 && refused.length === paths.length) {

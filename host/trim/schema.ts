@@ -1,4 +1,4 @@
-import { z } from '../agent/schema.ts';
+import * as z from 'zod/mini';
 
 const bytes = z.nullable(z.int());
 

@@ -4,6 +4,7 @@ import type { TrimAnswer } from '../agent/schema.ts';
 import { explainDiscardPath, type DiscardPath } from '../doctor/discard-path.ts';
 import { isTrimmable } from '../doctor/subject.ts';
 import type { Connection } from '../libvirt/connection.ts';
+import { blockOf } from '../libvirt/domain-stats.ts';
 import type { DiskDescription } from '../libvirt/domain-xml.ts';
 import { isUnreadable, readDomains, type Domain, type DomainRef } from '../libvirt/domains.ts';
 import { readJob } from '../libvirt/jobs.ts';
@@ -102,10 +103,10 @@ function agentRefusal(facts: AgentFacts): { code: string; reason: string } | nul
 }
 
 async function measureDisks(connection: Connection, domain: Domain, disks: readonly DiskDescription[]): Promise<Measurement[]> {
-  const stats = (disk: DiskDescription) =>
-    domain.stats?.blocks.find((block) => block.name === disk.target && block.backingIndex === null) ?? null;
   return Promise.all(
-    disks.map((disk) => measureDisk(disk, { isLocal: connection.uri.isLocal, stats: stats(disk), running: domain.id !== null })),
+    disks.map((disk) =>
+      measureDisk(disk, { isLocal: connection.uri.isLocal, stats: blockOf(domain.stats, disk.target), running: domain.id !== null }),
+    ),
   );
 }
 
@@ -220,7 +221,7 @@ function judgeDisk(
   const explanation = explainNothing({
     beforeBytes,
     afterBytes,
-    capacityBytes: domain.stats?.blocks.find((block) => block.name === disk.target)?.capacity ?? null,
+    capacityBytes: blockOf(domain.stats, disk.target)?.capacity ?? null,
     usedBytes,
     discard: discards.get(disk.target) ?? null,
     paths: trim.paths,

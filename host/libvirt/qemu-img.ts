@@ -1,0 +1,91 @@
+import * as z from 'zod/mini';
+import { AppError } from '../../shared/errors.ts';
+import { runTool } from '../process.ts';
+
+/**
+ * The only place that runs qemu-img. On a guest's image it is run with the format from the domain XML and with every further layer cut
+ * off (`backing: null`, no data file): a guest with a raw disk can write a qcow2 header that names a file of the host (CVE-2026-24708).
+ */
+export interface QemuImgOptions {
+  readonly program?: string | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The options of an image that decide how much metadata it needs. */
+export interface ImageLayout {
+  readonly format: 'qcow2' | 'raw';
+  readonly capacityBytes: number;
+  readonly clusterBytes?: number;
+  readonly refcountBits?: number;
+  readonly extendedL2?: boolean;
+}
+
+const measured = z.object({ required: z.int().check(z.nonnegative()), 'fully-allocated': z.int().check(z.nonnegative()) });
+
+export interface ImageMeasure {
+  /** Bytes that a new image with the same content would take. */
+  readonly requiredBytes: number;
+  /** Bytes that it takes when every block has been written. */
+  readonly fullyAllocatedBytes: number;
+}
+
+/**
+ * What an image of this layout comes to need (qemu-img(1), measure). No image is opened: the layout is all that it asks for.
+ * @throws AppError `tool-missing`, `tool-failed`, `tool-timeout`.
+ */
+export async function measureLayout(layout: ImageLayout, options: QemuImgOptions = {}): Promise<ImageMeasure> {
+  const creation = [
+    layout.clusterBytes === undefined ? [] : [`cluster_size=${layout.clusterBytes}`],
+    layout.refcountBits === undefined ? [] : [`refcount_bits=${layout.refcountBits}`],
+    layout.extendedL2 === true ? ['extended_l2=on'] : [], // only named where it is set: QEMU before 5.2 does not know it
+  ].flat();
+  const args = ['measure', '--output', 'json', '-O', layout.format, '--size', String(layout.capacityBytes)];
+  return runMeasure([...args, ...(layout.format === 'qcow2' && creation.length > 0 ? ['-o', creation.join(',')] : [])], options);
+}
+
+/** One image of a guest. `path` and `format` come from the domain XML, never from a header. */
+export interface GuestImage {
+  readonly path: string;
+  readonly kind: 'file' | 'block';
+  readonly format: 'qcow2' | 'raw';
+  readonly inUse: boolean;
+}
+
+/**
+ * What a copy without its holes and zero clusters would take. Reads this one layer: the caller has made sure that the header names no
+ * data file (a qcow2 driver follows that one unasked). While the guest writes, the figure is approximate.
+ * @throws AppError `tool-missing`, `tool-failed`, `tool-timeout`.
+ */
+export async function measureImage(image: GuestImage, options: QemuImgOptions = {}): Promise<ImageMeasure> {
+  const file = { driver: image.kind === 'block' ? 'host_device' : 'file', filename: image.path };
+  const node = image.format === 'qcow2' ? { driver: 'qcow2', backing: null, file } : { driver: 'raw', file };
+  // The driver in the json: description is the format; -f would be refused beside it (QEMU 7.2 probes nothing when a driver is named).
+  const args = ['measure', '--output', 'json', ...(image.inUse ? ['-U'] : []), '-O', image.format, `json:${JSON.stringify(node)}`];
+  return runMeasure(args, options);
+}
+
+async function runMeasure(args: readonly string[], options: QemuImgOptions): Promise<ImageMeasure> {
+  const program = options.program ?? process.env['VIRT_TRIM_QEMU_IMG'] ?? 'qemu-img';
+  const result = await runTool(program, args, {
+    timeoutMs: options.timeoutMs ?? 30_000,
+    signal: options.signal,
+    maxBytes: 64 * 1024,
+    env: { LC_ALL: 'C' },
+  });
+  if (result.timedOut) throw new AppError('tool-timeout', `${program} measure: no answer; is the storage hung?`);
+  const answer = result.exitCode === 0 ? measured.safeParse(parseJson(result.stdout)) : null;
+  if (answer?.success !== true) {
+    const words = result.stderr.trim().split('\n')[0] ?? '';
+    throw new AppError('tool-failed', `${program} measure failed: ${words === '' ? 'no reason given' : words}`);
+  }
+  return { requiredBytes: answer.data.required, fullyAllocatedBytes: answer.data['fully-allocated'] };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null; // judged by the schema
+  }
+}
