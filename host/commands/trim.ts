@@ -11,6 +11,7 @@ A domain named like an option is given behind '--', or by its UUID.
 Examples:
   virt-trim trim web1 db1
   virt-trim trim --all --exclude 'test-*' --per-backend 1
+  virt-trim trim --all tag:prod '!db*'
   virt-trim trim --all --dry-run --json`;
 
 /** `virt-trim trim` */
@@ -21,8 +22,8 @@ export function registerTrim(program: Command, perform: Perform): void {
     .description(
       'Has the guest agents trim all filesystems (guest-fstrim) and measures on the host what came back, disk by disk, and why where nothing did.',
     )
-    .argument('[domain...]', 'name, UUID or id')
-    .option('--all', 'every domain; those that are off or paused are passed over')
+    .argument('[domain...]', "name, UUID or id; with --all selectors: globs, tag:WORD, '!EXCLUDE'")
+    .option('--all', 'every domain; those that are off, paused or have trim=no are passed over')
     .option('--exclude <glob...>', 'leave out domains whose name matches')
     .option('--minimum <size>', 'free ranges shorter than this are left alone (fstrim(8) --minimum)')
     .option('--parallel <n>', 'trims at once, in all (default: 8)')

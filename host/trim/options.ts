@@ -1,5 +1,6 @@
 import { AppError } from '../../shared/errors.ts';
 import { parseDuration, parseSize } from '../../shared/units.ts';
+import { checkSelection } from './select.ts';
 
 /** The options as commander gives them. */
 export interface RawTrimOptions {
@@ -57,9 +58,7 @@ function timeoutOf(text: string | undefined): number | null {
 
 /** @throws AppError `usage`, naming the option, its value and what is expected. */
 export function readTrimOptions(domains: readonly string[], raw: RawTrimOptions): TrimOptions {
-  if (raw.all === true && domains.length > 0) throw new AppError('usage', 'trim: name domains or give --all, not both');
-  if (raw.all !== true && domains.length === 0)
-    throw new AppError('usage', "trim: name a domain or give --all; 'virt-trim list' shows what is there");
+  checkSelection({ words: domains, all: raw.all === true });
   return {
     all: raw.all === true,
     exclude: raw.exclude ?? [],

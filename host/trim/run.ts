@@ -4,7 +4,8 @@ import type { CommandContext } from '../commands/context.ts';
 import { statusOfOutcomes, type Outcome } from '../commands/exit-status.ts';
 import { isTrimmable } from '../doctor/subject.ts';
 import { Connection } from '../libvirt/connection.ts';
-import { isUnreadable, listDomains, readDomains, type Domain, type UnreadableDomain } from '../libvirt/domains.ts';
+import { isUnreadable, listDomains, type Domain, type UnreadableDomain } from '../libvirt/domains.ts';
+import { loadConfig } from '../policy/config.ts';
 import { printEnvelope } from '../report/envelope.ts';
 import { renderTable } from '../report/table.ts';
 import { stateDirectory } from '../state/directory.ts';
@@ -16,8 +17,8 @@ import { TrimProgress } from './progress.ts';
 import { pathLines, totalLine, trimColumns, trimRows } from './rows.ts';
 import { runWithinLimits } from './scheduler.ts';
 import type { TrimResult } from './schema.ts';
-import { selectDomains, type Selected } from './select.ts';
-import { trimDomain, type TrimOutcome } from './trim-domain.ts';
+import { selectDomains, type Selected, type SelectedDomain } from './select.ts';
+import { emptyResult, trimDomain, type TrimDomainOptions, type TrimOutcome } from './trim-domain.ts';
 
 /** Every backend of a domain's disks; a domain that cannot be read occupies none. */
 async function backendsOf(domain: Domain | UnreadableDomain, connection: Connection): Promise<string[]> {
@@ -28,19 +29,31 @@ async function backendsOf(domain: Domain | UnreadableDomain, connection: Connect
 
 function notFound(selected: Extract<Selected, { error: AppError }>): TrimOutcome {
   const { code, message } = selected.error;
-  const result: TrimResult = {
-    name: selected.wanted,
-    uuid: null,
-    status: 'failed',
-    code,
-    reason: message,
-    disks: [],
-    paths: [],
-    guestTrimMs: null,
-    wallMs: 0,
-    guestStillRunning: false,
-  };
+  const result: TrimResult = { ...emptyResult({ name: selected.wanted, uuid: null }), status: 'failed', code, reason: message };
   return { result, neutral: false };
+}
+
+/** `trim=no` keeps a domain out of --all; whoever names it means it. */
+function excludedByPolicy({ ref, policy }: SelectedDomain, options: TrimOptions): TrimOutcome | null {
+  if (policy === null || policy.trim.value || !options.all) return null;
+  return {
+    result: { ...emptyResult(ref), status: 'skipped', code: 'excluded', reason: `trim=no in ${policy.trim.origin.place}` },
+    neutral: true,
+  };
+}
+
+/** Flags win over the domain's settings. */
+function domainOptions(each: SelectedDomain, options: TrimOptions, signal: AbortSignal, progress: TrimProgress): TrimDomainOptions {
+  const minimum = options.minimumBytes ?? each.policy?.minimumBytes.value ?? 0;
+  return {
+    minimumBytes: minimum === 0 ? null : minimum,
+    timeoutSeconds: options.timeoutSeconds ?? each.policy?.timeoutSeconds.value ?? null,
+    excludeDisks: each.policy?.excludeDisks.value ?? [],
+    force: options.force,
+    dryRun: options.dryRun,
+    signal,
+    onTrimming: (running, read) => progress.begin(running.uuid, running.name, read),
+  };
 }
 
 /** The trims of a run, each domain's own deadline apart from the others'. */
@@ -52,22 +65,16 @@ export async function trimSelected(
   progress: TrimProgress,
   onDone: (outcome: TrimOutcome) => void,
 ): Promise<TrimOutcome[]> {
-  const refs = selected.flatMap((each) => ('ref' in each ? [each.ref] : []));
-  const domains = new Map((await readDomains(connection, refs, { signal })).map((domain) => [domain.uuid, domain]));
   const client = new AgentClient(connection);
   const jobs = await Promise.all(
     selected.map(async (each) => {
       if (!('ref' in each)) return { backends: [], run: async () => notFound(each) };
-      const domain = domains.get(each.ref.uuid);
       return {
-        backends: domain === undefined ? [] : await backendsOf(domain, connection),
+        backends: await backendsOf(each.domain, connection),
         run: async () => {
-          const outcome = await trimDomain(connection, client, each.ref, {
-            ...options,
-            excludeDisks: [],
-            signal,
-            onTrimming: (running, read) => progress.begin(running.uuid, running.name, read),
-          });
+          const outcome =
+            excludedByPolicy(each, options) ??
+            (await trimDomain(connection, client, each.ref, domainOptions(each, options, signal, progress)));
           progress.end(each.ref.uuid);
           onDone(outcome);
           return outcome;
@@ -107,12 +114,13 @@ function outcomeOf({ result, neutral }: TrimOutcome, underAll: boolean): Outcome
 }
 
 /** `virt-trim trim`: @returns the exit status. */
-export async function runTrim(context: CommandContext, names: readonly string[], options: TrimOptions): Promise<number> {
+export async function runTrim(context: CommandContext, words: readonly string[], options: TrimOptions): Promise<number> {
   const startedAt = new Date();
   const connection = new Connection(context.uri);
   const directory = stateDirectory(context.env);
   const all = await listDomains(connection, { signal: context.signal });
-  const selected = await selectDomains(connection, all, { names, all: options.all, exclude: options.exclude }, { signal: context.signal });
+  const sources = { config: await loadConfig(context.env), env: context.env };
+  const selected = await selectDomains(connection, all, { words, ...options }, sources, { signal: context.signal });
   const progress = new TrimProgress(context.progressStream);
   const finished: TrimOutcome[] = [];
   const report = (outcome: TrimOutcome): void => {

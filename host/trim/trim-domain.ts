@@ -1,3 +1,4 @@
+import picomatch from 'picomatch';
 import type { AgentClient } from '../agent/client.ts';
 import { probeAgent, offers, type AgentFacts } from '../agent/probe.ts';
 import type { TrimAnswer } from '../agent/schema.ts';
@@ -22,6 +23,7 @@ export interface TrimDomainOptions {
   readonly timeoutSeconds: number | null;
   readonly force: boolean;
   readonly dryRun: boolean;
+  /** Globs over target names: not measured. guest-fstrim knows no disks, so the guest trims them all the same. */
   readonly excludeDisks: readonly string[];
   readonly signal: AbortSignal;
   /** Told while the guest trims, so that progress can be shown. */
@@ -57,7 +59,7 @@ export async function trimDomain(
     const job = domain.id === null ? null : await readJob(connection, domain.uuid, domain.disks, { signal: options.signal });
     const skip = decideSkip(domain, job, paths, options.force);
     if (skip !== null) return finish({ status: 'skipped', code: skip.code, reason: skip.reason }, skip.neutral);
-    const disks = domain.disks.filter((disk) => isTrimmable(disk) && !options.excludeDisks.includes(disk.target));
+    const disks = domain.disks.filter((disk) => isTrimmable(disk) && !picomatch.isMatch(disk.target, [...options.excludeDisks]));
     const probe = await probeAgent(connection, client, domain.uuid, { timeoutSeconds: probeTimeoutSeconds, signal: options.signal });
     if (!probe.ok) return finish(failure(probe.error));
     const refusal = agentRefusal(probe.facts);
@@ -72,7 +74,8 @@ export async function trimDomain(
   }
 }
 
-function emptyResult(ref: DomainRef): TrimResult {
+/** A result with nothing in it yet. */
+export function emptyResult(ref: Pick<TrimResult, 'name' | 'uuid'>): TrimResult {
   return {
     name: ref.name,
     uuid: ref.uuid,
