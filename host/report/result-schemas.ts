@@ -1,0 +1,35 @@
+import * as z from 'zod/mini';
+import { listedResult } from '../list/schema.ts';
+import { trimResult } from '../trim/schema.ts';
+
+/** What stands in `domains[]` of each verb's `--json`. The schemas under docs/schema are made from these. */
+const domainResults = {
+  list: listedResult,
+  trim: trimResult,
+} as const;
+
+/** More members beside `domains`, verb by verb. */
+const extras: Partial<Record<keyof typeof domainResults, z.core.$ZodShape>> = {
+  trim: { dryRun: z.boolean() },
+};
+
+/** The whole document that a verb prints, as a JSON schema (draft 2020-12), by verb. */
+export function resultSchemas(): Map<string, Record<string, unknown>> {
+  const schemas = new Map<string, Record<string, unknown>>();
+  for (const [verb, result] of Object.entries(domainResults)) {
+    const envelope = z.object({
+      schemaVersion: z.literal(1),
+      command: z.literal(verb),
+      uri: z.string(),
+      startedAt: z.iso.datetime(),
+      finishedAt: z.iso.datetime(),
+      exitStatus: z.int(),
+      domains: z.array(result),
+      ...extras[verb as keyof typeof domainResults],
+      /** Only where the whole run failed; `domains` is empty then. */
+      error: z.optional(z.object({ code: z.string(), message: z.string() })),
+    });
+    schemas.set(verb, { $id: `https://virt-trim.org/schemas/${verb}-1.json`, title: `virt-trim ${verb} --json`, ...z.toJSONSchema(envelope, { io: 'output' }) });
+  }
+  return schemas;
+}
