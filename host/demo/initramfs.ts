@@ -13,6 +13,8 @@ export interface TinyContents {
   /** Drivers beyond the virtio ones, by module name. */
   readonly modules: readonly string[];
   readonly disks: readonly Disk[];
+  /** Names of all virtio ports that the XML has. */
+  readonly ports: readonly string[];
   /** Shell lines, run after the disks are mounted. */
   readonly steps: readonly string[];
   readonly agentKind: string;
@@ -100,6 +102,7 @@ export async function buildInitramfs(contents: TinyContents): Promise<Buffer> {
     program('rig/control', await readFile(findProgramFile('tiny-control.sh'))),
     program('rig/agent', await readFile(findProgramFile('tiny-agent.sh'))),
     text('rig/modules', lines(modules.map(guestModulePath))),
+    text('rig/ports', lines(contents.ports)),
     text('rig/mounts', lines(mounts)),
     text('rig/steps.sh', lines(contents.steps)),
     text('rig/agent-kind', `${contents.agentKind}\n`),

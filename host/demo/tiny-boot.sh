@@ -14,15 +14,17 @@ hostname -F /etc/hostname
 
 while read -r module; do insmod "$module" || say "insmod $module failed"; done </rig/modules
 
-# The names that udev would make, from what the kernel tells.
+# The names that udev would make, from what the kernel tells. Ports appear one by one: all that the XML has must be there, or an
+# agent would open a name that is not a port yet and make a plain file of it.
 link_ports() {
   for port in /sys/class/virtio-ports/*; do
     [ -s "$port/name" ] && ln -sf "../${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
   done
+  while read -r name; do [ -c "/dev/virtio-ports/$name" ] || return 1; done </rig/ports
 }
 
 rounds=0
-until link_ports && [ -e /dev/virtio-ports/virt-trim.rig.0 ] || [ $rounds -gt 200 ]; do
+until link_ports || [ $rounds -gt 200 ]; do
   usleep 20000
   rounds=$((rounds + 1))
 done

@@ -4,7 +4,7 @@
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 port=/dev/virtio-ports/virt-trim.rig.0
 work=/run/rig
-until [ -e $port ]; do usleep 20000; done
+until [ -c $port ]; do usleep 20000; done
 mkdir -p $work
 exec 3<>$port
 

@@ -9,7 +9,7 @@ import { parseDomainXml } from '../libvirt/domain-xml.ts';
 import { keepCapabilities } from './capabilities.ts';
 import { ControlChannel, type GuestRun } from './control-channel.ts';
 import { createDisks, type Disk, type DiskSpec } from './disk-image.ts';
-import { buildDomainXml } from './domain-xml.ts';
+import { buildDomainXml, type ChannelSpec } from './domain-xml.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { buildInitramfs } from './initramfs.ts';
 import { ensureKernel, type KernelFlavour } from './kernel.ts';
@@ -199,11 +199,15 @@ export async function defineTinyGuest(hypervisor: Hypervisor, spec: TinyGuestSpe
   // libvirt gives kernel and initrd to QEMU's user: never the cached ones.
   const [image, initrd] = [`${directory}/vmlinuz`, `${directory}/initramfs`];
   await copyFile(kernel.image, image);
+  const channels: ChannelSpec[] = [{ name: 'virt-trim.rig.0', socket: hypervisor.path('channels', `${uuid.slice(0, 8)}.rig`) }];
+  if (agent.kind === 'scripted') channels.push({ name: 'virt-trim.agent.0', socket: guest.agentSocket });
+  if (spec.channel !== false) channels.unshift({ name: 'org.qemu.guest_agent.0' });
   const initramfs = await buildInitramfs({
     hostname: spec.name,
     kernel,
     modules: spec.modules ?? [],
     disks,
+    ports: channels.map((channel) => channel.name),
     steps: spec.steps ?? [],
     agentKind: agent.kind,
     agentProgram: program,
@@ -212,8 +216,6 @@ export async function defineTinyGuest(hypervisor: Hypervisor, spec: TinyGuestSpe
     files: spec.files ?? {},
   });
   await writeFile(initrd, initramfs);
-  const channels = [{ name: 'virt-trim.rig.0', socket: hypervisor.path('channels', `${uuid.slice(0, 8)}.rig`) }];
-  if (agent.kind === 'scripted') channels.push({ name: 'virt-trim.agent.0', socket: guest.agentSocket });
   const xml = buildDomainXml({
     name: spec.name,
     uuid,
@@ -225,7 +227,7 @@ export async function defineTinyGuest(hypervisor: Hypervisor, spec: TinyGuestSpe
     memoryMiB: spec.memoryMiB ?? 160,
     commandLine: 'console=ttyS0 rdinit=/sbin/init panic=-1 quiet loglevel=4',
     console: `${consoles}/${uuid}.log`,
-    channels: spec.channel === false ? channels : [{ name: 'org.qemu.guest_agent.0' }, ...channels],
+    channels,
   });
   const file = `${directory}/domain.xml`;
   await writeFile(file, xml);

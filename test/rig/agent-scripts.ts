@@ -95,7 +95,7 @@ function rawAgent(bytes: string | Buffer, command: Command): AgentScript {
 
 /** Bytes that are no JSON at all, terminal escapes among them. */
 export function garbageAgent(command: Command = 'guest-fstrim'): AgentScript {
-  return rawAgent('\u001B[2J\u0007}{ this is not JSON \u0000\u0001\n', command);
+  return rawAgent('\u001B[2J\u0007}{ this is not JSON \u0001\n', command);
 }
 
 /** A line that is JSON, but an array instead of a reply. */
