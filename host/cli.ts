@@ -4,6 +4,7 @@ import type { Perform } from './commands/context.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerList } from './commands/list.ts';
 import { registerMan } from './commands/man.ts';
+import { registerSizes } from './commands/sizes.ts';
 import { registerTrim } from './commands/trim.ts';
 
 export interface GlobalOptions {
@@ -46,6 +47,6 @@ export function createProgram(perform: Perform): Command {
     )
     .showSuggestionAfterError()
     .addHelpText('after', exitStatusHelp);
-  for (const register of [registerList, registerTrim, registerCompletion, registerMan]) register(program, perform);
+  for (const register of [registerList, registerTrim, registerSizes, registerCompletion, registerMan]) register(program, perform);
   return program;
 }

@@ -60,9 +60,9 @@ export interface GuestImage {
 export async function measureImage(image: GuestImage, options: QemuImgOptions = {}): Promise<ImageMeasure> {
   const file = { driver: image.kind === 'block' ? 'host_device' : 'file', filename: image.path };
   const node = image.format === 'qcow2' ? { driver: 'qcow2', backing: null, file } : { driver: 'raw', file };
-  // The driver in the json: description is the format; -f would be refused beside it (QEMU 7.2 probes nothing when a driver is named).
-  const args = ['measure', '--output', 'json', ...(image.inUse ? ['-U'] : []), '-O', image.format, `json:${JSON.stringify(node)}`];
-  return runMeasure(args, options);
+  const flags = ['--output', 'json', ...(image.inUse ? ['-U'] : []), '-f', image.format];
+  // Measured as a qcow2 copy in both cases: for `-O raw` QEMU answers with the whole length.
+  return runMeasure(['measure', ...flags, '-O', 'qcow2', `json:${JSON.stringify(node)}`], options);
 }
 
 async function runMeasure(args: readonly string[], options: QemuImgOptions): Promise<ImageMeasure> {
