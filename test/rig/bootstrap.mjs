@@ -1,0 +1,205 @@
+// Makes a fresh Debian ready for the demo or the tests, then runs what stands behind `--`:
+//
+//   node test/rig/bootstrap.mjs --for demo|test [-- COMMAND ARGUMENT…]
+//
+// It starts from a bare clone, so it needs nothing but Node, and has to be readable by a Node that is too old: that is one of the
+// things it says. Exit 2: something is missing that it cannot install; what and how to get it is printed.
+import { spawnSync } from 'child_process';
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'fs';
+import { constants } from 'os';
+import { dirname, join } from 'path';
+import { fileURLToPath } from 'url';
+
+const program = fileURLToPath(import.meta.url);
+const project = join(dirname(program), '..', '..');
+const wantedNode = [20, 19];
+
+const demoPackages = [
+  'libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils seabios',
+  'busybox-static e2fsprogs kmod util-linux mount xz-utils',
+];
+const testPackages = [
+  'qemu-guest-agent virtinst debootstrap xfsprogs btrfs-progs dosfstools rsync openssh-server openssh-client', // the rig
+  'gcc libc6-dev musl-tools make patch dpkg-dev shellcheck', // the guest agent
+];
+
+function fail(lines) {
+  process.stderr.write(`${lines.join('\n')}\n`);
+  process.exit(2);
+}
+
+function say(text) {
+  process.stderr.write(`virt-trim bootstrap: ${text}\n`);
+}
+
+/** Runs a program; ends us with 2 and its words when it fails. */
+function run(file, args, options = {}) {
+  const result = spawnSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28, ...options });
+  if (result.error) fail([`${file}: ${result.error.message}`]);
+  if (result.status !== 0 && options.mayFail !== true) {
+    fail([`${[file, ...args].join(' ')}: status ${result.status === null ? result.signal : result.status}`, result.stdout || '', result.stderr || '']);
+  }
+  return result;
+}
+
+function readOsRelease() {
+  if (!existsSync('/etc/os-release')) return {};
+  const values = {};
+  for (const line of readFileSync('/etc/os-release', 'utf8').split('\n')) {
+    const match = /^(\w+)="?([^"]*)"?$/.exec(line);
+    if (match) values[match[1]] = match[2];
+  }
+  return values;
+}
+
+/** All that no program can install for us, each with the way to get it. */
+function findObstacles() {
+  const obstacles = [];
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < wantedNode[0] || (major === wantedNode[0] && minor < wantedNode[1])) {
+    obstacles.push(
+      `Node ${wantedNode.join('.')} or newer: this is ${process.versions.node}. Debian 13 has it (apt install nodejs npm); for Debian 12 take a package`,
+      '  from https://github.com/nodesource/distributions or an archive from https://nodejs.org/en/download, and put it on PATH.',
+    );
+  }
+  const system = readOsRelease();
+  if (system.ID !== 'debian' || !['12', '13'].includes(system.VERSION_ID)) {
+    obstacles.push(
+      `Debian 12 or 13: this is ${system.PRETTY_NAME || process.platform}. The guest's kernel and the packages come from Debian's archive.`,
+      '  A virtual machine will do, or a chroot: debootstrap trixie /srv/trixie, mount --bind /proc, /dev and /sys there, chroot /srv/trixie.',
+    );
+  }
+  if (process.arch !== 'x64') obstacles.push(`An x86-64 machine: this is ${process.arch}.`);
+  if (process.getuid && process.getuid() !== 0) {
+    obstacles.push('root, for mount namespaces and for installing packages: run the same command behind sudo, or in a root shell.');
+  }
+  if (spawnSync('npm', ['--version']).error) obstacles.push('npm: it comes with Node from nodejs.org; on Debian: apt install npm.');
+  return obstacles;
+}
+
+function findMissing(names) {
+  const listed = spawnSync('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n'].concat(names), { encoding: 'utf8' });
+  const installed = new Set(
+    listed.stdout
+      .split('\n')
+      .filter((line) => line.endsWith(' installed'))
+      .map((line) => line.split(' ')[0]),
+  );
+  return names.filter((name) => !installed.has(name));
+}
+
+const policy = '/usr/sbin/policy-rc.d';
+const savedPolicy = `${policy}.virt-trim-saved`;
+const policyMark = "written by virt-trim's bootstrap";
+
+/** Keeps maintainer scripts from starting or restarting daemons of libvirt while apt runs (policy-rc.d, Debian policy 9.3.3.1). */
+function guardServices() {
+  if (existsSync(policy) && !readFileSync(policy, 'utf8').includes(policyMark)) renameSync(policy, savedPolicy);
+  const text = `#!/bin/sh
+# ${policyMark}, which removes it again when apt has ended
+name=$1; [ "$name" = --quiet ] && name=$2
+case $name in libvirt*|virt*d|virt*d.*|virt*-*|qemu-guest-agent*|ssh*) exit 101 ;; esac
+[ -x ${savedPolicy} ] && exec ${savedPolicy} "$@"
+exit 0
+`;
+  writeFileSync(policy, text);
+  chmodSync(policy, 0o755);
+}
+
+function unguardServices() {
+  if (existsSync(policy) && readFileSync(policy, 'utf8').includes(policyMark)) rmSync(policy);
+  if (existsSync(savedPolicy)) renameSync(savedPolicy, policy);
+}
+
+const aptEnvironment = Object.assign({}, process.env, { DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C', NEEDRESTART_MODE: 'l' });
+const aptOptions = ['-q', '-y', '-o', 'DPkg::Lock::Timeout=600', '-o', 'Dpkg::Use-Pty=0'];
+
+/** Another apt may hold the list lock, which DPkg::Lock::Timeout does not cover everywhere. */
+function updateLists() {
+  say('apt-get update');
+  for (let left = 60; ; left -= 1) {
+    const result = run('apt-get', aptOptions.concat('update'), { env: aptEnvironment, mayFail: left > 0 });
+    if (result.status === 0) return;
+    if (!/Could not get lock|Unable to lock/.test(result.stderr)) {
+      fail(['apt-get update failed:', result.stderr, 'Look at /etc/apt/sources.list and at the network.']);
+    }
+    spawnSync('sleep', ['5']);
+  }
+}
+
+function installPackages(missing) {
+  const install = ['install', '--no-install-recommends', '--no-upgrade'].concat(missing);
+  const plan = run('apt-get', ['-s', '-q'].concat(install), { env: aptEnvironment, mayFail: true });
+  if (plan.status !== 0) fail([`apt cannot install: ${missing.join(' ')}`, plan.stderr]);
+  // "Inst NAME [OLD] (NEW …)" is an upgrade, "Remv" a removal. What the machine's own guests run on stays as it is.
+  const touched = plan.stdout.split('\n').filter((line) => /^(Remv|Inst) (libvirt|qemu)\S* \[/.test(line));
+  if (touched.length > 0) {
+    fail([
+      'Installing what is missing would change the libvirt or QEMU that this machine has already:',
+      ...touched.map((line) => `  ${line}`),
+      `Nothing was done. If that is fine, run it yourself: apt-get install --no-install-recommends ${missing.join(' ')}`,
+    ]);
+  }
+  say(`installing ${missing.join(' ')}`);
+  guardServices();
+  try {
+    const result = run('apt-get', aptOptions.concat(install), { env: aptEnvironment, mayFail: true });
+    if (result.status !== 0) fail([`apt-get install ${missing.join(' ')} failed:`, result.stdout.slice(-3000), result.stderr]);
+  } finally {
+    unguardServices();
+  }
+}
+
+/** Debian's kernel for the guest is downloaded by the demo itself; here only apt's lists are made ready for it. */
+function hasKernel() {
+  const cache = process.env.VIRT_TRIM_DEMO_CACHE || '/var/cache/virt-trim-demo';
+  return existsSync(cache) && readdirSync(cache).some((name) => name.startsWith('kernel-'));
+}
+
+function prepareSystem(purpose) {
+  const names = demoPackages.concat(purpose === 'test' ? testPackages : []).join(' ').split(' ');
+  unguardServices(); // what a bootstrap that was killed left
+  const missing = findMissing(names);
+  if (missing.length > 0 || !hasKernel()) updateLists();
+  if (missing.length > 0) installPackages(missing);
+}
+
+function prepareProject() {
+  const lockFile = join(project, 'package-lock.json');
+  const installed = join(project, 'node_modules', '.package-lock.json');
+  if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lockFile).mtimeMs) {
+    say('npm ci');
+    run('npm', ['ci'], { cwd: project });
+  }
+  run('npm', ['run', '--silent', 'build'], { cwd: project });
+}
+
+/** One at a time on this machine: apt, policy-rc.d and node_modules are shared. flock(1) lets go when its child ends. */
+function prepareLocked(purpose) {
+  const locked = spawnSync('flock', ['/run/lock/virt-trim-bootstrap', process.execPath, program, '--for', purpose, '--locked'], { stdio: 'inherit' });
+  if (locked.error) fail([`flock: ${locked.error.message}`]);
+  if (locked.status !== 0) process.exit(locked.status === null ? 1 : locked.status);
+}
+
+function main(argv) {
+  const end = argv.indexOf('--');
+  const command = end === -1 ? [] : argv.slice(end + 1);
+  const options = end === -1 ? argv : argv.slice(0, end);
+  const purpose = options[options.indexOf('--for') + 1];
+  if (!['demo', 'test'].includes(purpose)) fail(['usage: node test/rig/bootstrap.mjs --for demo|test [-- COMMAND ARGUMENT…]']);
+  if (options.includes('--locked')) {
+    prepareSystem(purpose);
+    return prepareProject();
+  }
+  const obstacles = findObstacles();
+  if (obstacles.length > 0) fail([`npm ${purpose === 'demo' ? 'run demo' : 'test'} needs, and does not find:`, ...obstacles.map((line) => (line.startsWith(' ') ? line : `- ${line}`))]);
+  prepareLocked(purpose);
+  if (command.length === 0) return undefined;
+  // The command decides about Ctrl-C; we only pass its end on.
+  process.on('SIGINT', () => {});
+  const result = spawnSync(command[0], command.slice(1), { stdio: 'inherit', cwd: project });
+  if (result.error) fail([`${command[0]}: ${result.error.message}`]);
+  return process.exit(result.status === null ? 128 + constants.signals[result.signal] : result.status);
+}
+
+main(process.argv.slice(2));
