@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { listedResult } from '../list/schema.ts';
+import { filesystemGain } from '../trim/free-space.ts';
 import { trimResult } from '../trim/schema.ts';
 
 /** What stands in `domains[]` of each verb's `--json`. The schemas under docs/schema are made from these. */
@@ -10,7 +11,7 @@ const domainResults = {
 
 /** More members beside `domains`, verb by verb. */
 const extras: Partial<Record<keyof typeof domainResults, z.core.$ZodShape>> = {
-  trim: { dryRun: z.boolean() },
+  trim: { dryRun: z.boolean(), filesystems: z.array(filesystemGain) },
 };
 
 /** The whole document that a verb prints, as a JSON schema (draft 2020-12), by verb. */
@@ -29,7 +30,11 @@ export function resultSchemas(): Map<string, Record<string, unknown>> {
       /** Only where the whole run failed; `domains` is empty then. */
       error: z.optional(z.object({ code: z.string(), message: z.string() })),
     });
-    schemas.set(verb, { $id: `https://virt-trim.org/schemas/${verb}-1.json`, title: `virt-trim ${verb} --json`, ...z.toJSONSchema(envelope, { io: 'output' }) });
+    schemas.set(verb, {
+      $id: `https://virt-trim.org/schemas/${verb}-1.json`,
+      title: `virt-trim ${verb} --json`,
+      ...z.toJSONSchema(envelope, { io: 'output' }),
+    });
   }
   return schemas;
 }

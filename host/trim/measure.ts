@@ -26,6 +26,9 @@ export interface MeasureOptions {
 const sectorBytes = 512;
 const toolTimeoutMs = 5000;
 
+/** For a disk that nobody measured. */
+export const notMeasured: Measurement = { bytes: null, lengthBytes: null, method: 'none', reason: 'not measured' };
+
 function unknown(reason: string): Measurement {
   return { bytes: null, lengthBytes: null, method: 'none', reason };
 }

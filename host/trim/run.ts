@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { AgentClient } from '../agent/client.ts';
 import type { CommandContext } from '../commands/context.ts';
-import { statusOfOutcomes, type Outcome } from '../commands/exit-status.ts';
+import { statusOfError, statusOfOutcomes, type Outcome } from '../commands/exit-status.ts';
 import { isTrimmable } from '../doctor/subject.ts';
 import { Connection } from '../libvirt/connection.ts';
 import { isUnreadable, listDomains, type Domain, type UnreadableDomain } from '../libvirt/domains.ts';
@@ -10,8 +10,9 @@ import { printEnvelope } from '../report/envelope.ts';
 import { renderTable } from '../report/table.ts';
 import { stateDirectory } from '../state/directory.ts';
 import { appendHistory, type HistoryEntry } from '../state/history.ts';
-import { AppError } from '../../shared/errors.ts';
+import { toAppError, type AppError } from '../../shared/errors.ts';
 import { backendOf } from './backend.ts';
+import { explainGain, gainsSince, surveyFilesystems, type FilesystemGain } from './free-space.ts';
 import type { TrimOptions } from './options.ts';
 import { TrimProgress } from './progress.ts';
 import { pathLines, totalLine, trimColumns, trimRows } from './rows.ts';
@@ -121,31 +122,22 @@ export async function runTrim(context: CommandContext, words: readonly string[],
   const all = await listDomains(connection, { signal: context.signal });
   const sources = { config: await loadConfig(context.env), env: context.env };
   const selected = await selectDomains(connection, all, { words, ...options }, sources, { signal: context.signal });
+  const filesystems = connection.uri.isLocal
+    ? await surveyFilesystems(selected.flatMap((each) => ('ref' in each ? [each.domain] : [])))
+    : [];
   const progress = new TrimProgress(context.progressStream);
   const finished: TrimOutcome[] = [];
   const report = (outcome: TrimOutcome): void => {
     finished.push(outcome);
-    context.log.info(
-      { domain: outcome.result.name, status: outcome.result.status, code: outcome.result.code, ms: outcome.result.wallMs },
-      'trim ended',
-    );
+    const { name, status, code, wallMs } = outcome.result;
+    context.log.info({ domain: name, status, code, ms: wallMs }, 'trim ended');
   };
+  let interrupted: AppError | null = null;
   try {
-    const outcomes = await trimSelected(connection, selected, options, context.signal, progress, report);
-    const status = statusOfOutcomes(outcomes.map((outcome) => outcomeOf(outcome, options.all)));
-    progress.stop();
-    printTrim(
-      context,
-      connection,
-      startedAt,
-      status,
-      outcomes.map((outcome) => outcome.result),
-      options.dryRun,
-    );
-    return status;
+    await trimSelected(connection, selected, options, context.signal, progress, report);
   } catch (thrown) {
-    sayStillRunning(context, progress.names);
-    throw thrown;
+    interrupted = toAppError(context.signal.aborted ? context.signal.reason : thrown);
+    if (interrupted.code !== 'interrupted') throw thrown;
   } finally {
     progress.stop();
     if (!options.dryRun)
@@ -154,9 +146,32 @@ export async function runTrim(context: CommandContext, words: readonly string[],
         finished.flatMap((outcome) => toHistory(connection.uri.text, outcome.result)),
       );
   }
+  const results = inOrder(selected, finished);
+  const status =
+    interrupted === null ? statusOfOutcomes(finished.map((outcome) => outcomeOf(outcome, options.all))) : statusOfError(interrupted);
+  if (interrupted !== null) sayInterrupted(context, interrupted, progress.names);
+  const gains = options.dryRun ? [] : await gainsSince(filesystems, reclaimedByFile(results));
+  printTrim(context, connection, startedAt, status, results, { dryRun: options.dryRun, filesystems: gains });
+  return status;
 }
 
-function sayStillRunning(context: CommandContext, names: readonly string[]): void {
+/** As the domains were given; what was not begun when a run was interrupted is left out. */
+function inOrder(selected: readonly Selected[], finished: readonly TrimOutcome[]): TrimResult[] {
+  const keys = selected.map((each) => ('ref' in each ? each.ref.uuid : each.wanted));
+  const results = finished.map((outcome) => outcome.result);
+  return results.sort((a, b) => keys.indexOf(a.uuid ?? a.name) - keys.indexOf(b.uuid ?? b.name));
+}
+
+function reclaimedByFile(results: readonly TrimResult[]): Map<string, number> {
+  return new Map(
+    results.flatMap((result) =>
+      result.disks.flatMap((disk) => (disk.source === null ? [] : [[disk.source, disk.reclaimedBytes ?? 0] as const])),
+    ),
+  );
+}
+
+function sayInterrupted(context: CommandContext, error: AppError, names: readonly string[]): void {
+  context.log.error(error.message);
   for (const name of names) {
     context.log.error(
       { domain: name },
@@ -171,13 +186,14 @@ function printTrim(
   startedAt: Date,
   status: number,
   results: readonly TrimResult[],
-  dryRun: boolean,
+  run: { readonly dryRun: boolean; readonly filesystems: readonly FilesystemGain[] },
 ): void {
   if (context.json) {
-    printEnvelope({ ...context, uri: connection.uri.text }, 'trim', startedAt, status, results, { dryRun });
+    printEnvelope({ ...context, uri: connection.uri.text }, 'trim', startedAt, status, results, run);
     return;
   }
   context.out(`${renderTable(trimColumns, results.flatMap(trimRows))}\n`);
   if (context.verbose > 0) for (const line of results.flatMap(pathLines)) context.say(line);
-  if (!dryRun) context.out(`\n${totalLine(results)}\n`);
+  if (!run.dryRun) context.out(`\n${totalLine(results)}\n`);
+  for (const note of run.filesystems.map(explainGain)) if (note !== null) context.out(`${note}\n`);
 }

@@ -12,10 +12,10 @@ import { readJob } from '../libvirt/jobs.ts';
 import { toAppError, type AppError } from '../../shared/errors.ts';
 import { decideSkip } from './eligibility.ts';
 import { usedBytesPerDisk } from './guest-usage.ts';
-import { measureDisk, type Measurement } from './measure.ts';
-import { explainNothing } from './outcome.ts';
+import { domainStatus, judgeDisk, type GuestTrim } from './judge.ts';
+import { measureDisk, notMeasured, type Measurement } from './measure.ts';
 import type { TrimmedDisk, TrimmedPath, TrimResult } from './schema.ts';
-import { settle, type Settled } from './settle.ts';
+import { settle } from './settle.ts';
 
 export interface TrimDomainOptions {
   readonly minimumBytes: number | null;
@@ -69,8 +69,8 @@ export async function trimDomain(
     return finish(await trimMeasured(connection, client, domain, disks, paths, probe.facts, options));
   } catch (thrown) {
     const error = toAppError(thrown);
-    if (error.code === 'interrupted' || error.code === 'internal') throw thrown;
-    return finish(failure(error));
+    if (error.code === 'interrupted') throw thrown;
+    return finish(failure(error)); // also a mistake of ours: it must not cost the other domains their trim
   }
 }
 
@@ -146,12 +146,6 @@ async function dryRunDisks(
   });
 }
 
-interface GuestTrim {
-  readonly paths: readonly TrimmedPath[];
-  readonly error: AppError | null;
-  readonly ms: number;
-}
-
 async function callGuestTrim(client: AgentClient, uuid: string, facts: AgentFacts, options: TrimDomainOptions): Promise<GuestTrim> {
   const startedAt = performance.now();
   const timeoutSeconds = options.timeoutSeconds ?? (facts.isWindows ? defaultTimeoutSeconds.windows : defaultTimeoutSeconds.other);
@@ -164,7 +158,7 @@ async function callGuestTrim(client: AgentClient, uuid: string, facts: AgentFact
     return done(readPaths(await client.trim(uuid, options.minimumBytes, { timeoutSeconds, signal: options.signal })), null);
   } catch (thrown) {
     const error = toAppError(thrown);
-    if (error.code === 'internal' || error.code === 'interrupted') throw thrown;
+    if (error.code === 'interrupted') throw thrown;
     return done([], error);
   }
 }
@@ -189,7 +183,19 @@ async function trimMeasured(
   const settled = await settle(read, { signal: options.signal });
   const used = usedBytesPerDisk(domain.disks.filter(isTrimmable), facts.filesystems);
   const judged = disks.map((disk, index) =>
-    judgeDisk(domain, disk, before[index], settled, index, used.get(disk.target) ?? null, paths, trim, disks.length),
+    judgeDisk(
+      domain,
+      {
+        disk,
+        before: before[index] ?? notMeasured,
+        after: settled.measurements[index] ?? notMeasured,
+        stable: settled.stable[index] === true,
+        usedBytes: used.get(disk.target) ?? null,
+        discard: paths.get(disk.target) ?? null,
+        onlyDisk: used.size === 1,
+      },
+      trim,
+    ),
   );
   const [fresh] = await readDomains(connection, [domain], { signal: options.signal });
   const status = domainStatus(judged, trim, fresh !== undefined && !isUnreadable(fresh) ? fresh : null);
@@ -200,74 +206,4 @@ async function trimMeasured(
     guestTrimMs: trim.error === null ? trim.ms : null,
     guestStillRunning: trim.error?.code === 'agent-silent',
   };
-}
-
-interface JudgedDisk {
-  readonly disk: TrimmedDisk;
-  readonly missing: boolean;
-}
-
-function judgeDisk(
-  domain: Domain,
-  disk: DiskDescription,
-  before: Measurement | undefined,
-  settled: Settled,
-  index: number,
-  usedBytes: number | null,
-  discards: ReadonlyMap<string, DiscardPath>,
-  trim: GuestTrim,
-  diskCount: number,
-): JudgedDisk {
-  const after = settled.measurements[index];
-  const beforeBytes = before?.bytes ?? null;
-  const afterBytes = after?.bytes ?? null;
-  const explanation = explainNothing({
-    beforeBytes,
-    afterBytes,
-    capacityBytes: blockOf(domain.stats, disk.target)?.capacity ?? null,
-    usedBytes,
-    discard: discards.get(disk.target) ?? null,
-    paths: trim.paths,
-    onlyDisk: diskCount === 1,
-  });
-  return {
-    disk: {
-      target: disk.target,
-      source: disk.source,
-      format: disk.format,
-      method: after?.method ?? 'none',
-      beforeBytes,
-      afterBytes,
-      reclaimedBytes: beforeBytes === null || afterBytes === null ? null : beforeBytes - afterBytes,
-      stable: afterBytes !== null && settled.stable[index] === true,
-      reason: trim.error === null ? (after?.reason ?? explanation.reason) : (after?.reason ?? null),
-    },
-    missing: trim.error === null && explanation.missing,
-  };
-}
-
-/** Success is what was measured: a domain of which nothing could be measured, or that writes so much that nothing can be told, is `unverified`. */
-function domainStatus(
-  judged: readonly JudgedDisk[],
-  trim: GuestTrim,
-  after: Domain | null,
-): Pick<TrimResult, 'status' | 'code' | 'reason'> {
-  if (after?.state === 'paused' && after.stateReason === 'I/O error') {
-    return {
-      status: 'failed',
-      code: 'io-error',
-      reason: 'the domain is paused by an I/O error since the trim: its storage is full or degraded; see virsh domblkerror',
-    };
-  }
-  if (trim.error !== null) return failure(trim.error);
-  const missing = judged.find((each) => each.missing);
-  if (missing !== undefined)
-    return { status: 'failed', code: 'nothing-reclaimed', reason: `${missing.disk.target}: ${missing.disk.reason ?? ''}` };
-  const measured = judged.filter(({ disk }) => disk.reclaimedBytes !== null);
-  if (measured.length === 0)
-    return { status: 'unverified', code: 'not-measured', reason: judged[0]?.disk.reason ?? 'no disk could be measured' };
-  if (measured.every(({ disk }) => !disk.stable && (disk.reclaimedBytes ?? 0) <= 0)) {
-    return { status: 'unverified', code: 'not-stable', reason: 'the guest writes faster than the images could be measured' };
-  }
-  return { status: 'ok', code: null, reason: null };
 }
