@@ -3,18 +3,17 @@ import { AgentClient } from '../agent/client.ts';
 import { readKnownAgents, rememberAgents, type KnownAgent } from '../agent/known-agents.ts';
 import { probeAgent, type ProbeResult } from '../agent/probe.ts';
 import type { Connection } from '../libvirt/connection.ts';
-import { blockOf } from '../libvirt/domain-stats.ts';
 import { isUnreadable, listDomains, readDomains, type Domain, type DomainRef, type UnreadableDomain } from '../libvirt/domains.ts';
+import { LayoutMeasurer } from '../sizes/commitment.ts';
+import { sizeDomain } from '../sizes/gather.ts';
+import type { DiskSizes } from '../sizes/schema.ts';
 import { lastTrims, readHistory, type HistoryEntry } from '../state/history.ts';
-import { measureDisk, type Measurement } from '../trim/measure.ts';
 
 export interface ListedDomain {
   readonly ref: DomainRef;
   readonly domain: Domain | UnreadableDomain;
-  /** By disk target. */
-  readonly allocation: ReadonlyMap<string, Measurement>;
-  /** By disk target, bytes: the most that the image can come to take. */
-  readonly commitment: ReadonlyMap<string, number>;
+  /** The active layers of its disks. */
+  readonly disks: readonly DiskSizes[];
   readonly known: KnownAgent | null;
   /** Only with `--probe`, and only for an agent that is connected. */
   readonly probe: ProbeResult | null;
@@ -29,15 +28,6 @@ export interface GatherOptions {
 
 const probesAtOnce = 8;
 const probeTimeoutSeconds = 5;
-
-async function measureAll(connection: Connection, domain: Domain): Promise<Map<string, Measurement>> {
-  const measured = new Map<string, Measurement>();
-  for (const disk of domain.disks) {
-    const stats = blockOf(domain.stats, disk.target);
-    measured.set(disk.target, await measureDisk(disk, { isLocal: connection.uri.isLocal, stats, running: domain.id !== null }));
-  }
-  return measured;
-}
 
 /** What a probe teaches: kept, so that the next `list` knows it without asking. */
 function learn(probes: ReadonlyMap<string, ProbeResult>): Map<string, KnownAgent> {
@@ -69,7 +59,7 @@ async function probeAll(
   return probes;
 }
 
-/** Everything `list` shows. Two virsh processes whatever the number of domains; with `--probe` two more for each agent. */
+/** Everything `list` shows. Three virsh processes whatever the number of domains, one qemu-img for each size of image; with `--probe` two virsh more for each agent. */
 export async function gatherList(connection: Connection, options: GatherOptions): Promise<ListedDomain[]> {
   const refs = await listDomains(connection, { signal: options.signal });
   const domains = await readDomains(connection, refs, { signal: options.signal });
@@ -78,16 +68,18 @@ export async function gatherList(connection: Connection, options: GatherOptions)
   await rememberAgents(options.stateDirectory, learned);
   const known = new Map([...(await readKnownAgents(options.stateDirectory)), ...learned]);
   const trims = lastTrims(await readHistory(options.stateDirectory));
+  const sizing = { isLocal: connection.uri.isLocal, volumes: new Map<string, string>(), measurer: new LayoutMeasurer(), sparsify: false };
   const listed: ListedDomain[] = [];
   for (const [index, domain] of domains.entries()) {
     const ref = refs[index] ?? domain;
+    const probe = probes.get(ref.uuid) ?? null;
+    const sized = isUnreadable(domain) ? [] : await sizeDomain(domain, probe?.ok === true ? probe.facts.filesystems : null, sizing);
     listed.push({
       ref,
       domain,
-      allocation: isUnreadable(domain) ? new Map() : await measureAll(connection, domain),
-      commitment: new Map(),
+      disks: sized.map(({ sizes }) => sizes).filter((sizes) => sizes.layer === 0),
       known: known.get(ref.uuid) ?? null,
-      probe: probes.get(ref.uuid) ?? null,
+      probe,
       lastTrim: trims.get(ref.uuid) ?? null,
     });
   }

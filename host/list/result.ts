@@ -1,29 +1,11 @@
-import { blockOf } from '../libvirt/domain-stats.ts';
-import type { DiskDescription } from '../libvirt/domain-xml.ts';
 import { isUnreadable } from '../libvirt/domains.ts';
-import { usedBytesPerDisk } from '../trim/guest-usage.ts';
+import type { DiskSizes } from '../sizes/schema.ts';
 import type { ListedDomain } from './gather.ts';
 import type { FrozenState, ListedDisk, ListedResult } from './schema.ts';
 
-/** What reclaiming could give, at best: the allocation that no filesystem of the guest uses. */
-function reclaimable(allocation: number | null, used: number | null): number | null {
-  return allocation === null || used === null ? null : Math.max(0, allocation - used);
-}
-
-function diskResult(listed: ListedDomain, disk: DiskDescription, used: number | null): ListedDisk {
-  const domain = isUnreadable(listed.domain) ? null : listed.domain;
-  const stats = blockOf(domain?.stats ?? null, disk.target);
-  const allocationBytes = listed.allocation.get(disk.target)?.bytes ?? null;
-  return {
-    target: disk.target,
-    source: disk.source,
-    format: disk.format,
-    capacityBytes: stats?.capacity ?? null,
-    lengthBytes: listed.allocation.get(disk.target)?.lengthBytes ?? null,
-    allocationBytes,
-    commitmentBytes: listed.commitment.get(disk.target) ?? null,
-    reclaimableBytes: reclaimable(allocationBytes, used),
-  };
+function diskResult(disk: DiskSizes): ListedDisk {
+  const { target, source, format, capacityBytes, lengthBytes, allocationBytes, commitmentBytes, reclaimableByTrimBytes } = disk;
+  return { target, source, format, capacityBytes, lengthBytes, allocationBytes, commitmentBytes, reclaimableBytes: reclaimableByTrimBytes };
 }
 
 /** One domain's entry in `list --json` (docs/schema/list.json). */
@@ -32,8 +14,6 @@ export function listResult(listed: ListedDomain, frozen: FrozenState): ListedRes
   if (isUnreadable(domain)) {
     return { name: ref.name, uuid: ref.uuid, status: 'failed', code: domain.error.code, reason: domain.error.message };
   }
-  const disks = domain.disks.filter((disk) => disk.source !== null && disk.device === 'disk');
-  const used = usedBytesPerDisk(disks, probe?.ok === true ? probe.facts.filesystems : null);
   return {
     name: domain.name,
     uuid: domain.uuid,
@@ -51,7 +31,7 @@ export function listResult(listed: ListedDomain, frozen: FrozenState): ListedRes
       checkedAt: known?.checkedAt ?? null,
     },
     os: known?.os ?? null,
-    disks: disks.map((disk) => diskResult(listed, disk, used.get(disk.target) ?? null)),
+    disks: listed.disks.map(diskResult),
     lastTrim: lastTrim === null ? null : { at: lastTrim.at, reclaimedBytes: lastTrim.reclaimedBytes, status: lastTrim.status },
     frozen,
   };
