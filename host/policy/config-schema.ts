@@ -10,11 +10,15 @@ const selectors = z.union([
 export const configSchema = z.strictObject({
   defaults: z.optional(settingsSchema),
   domains: z.optional(z.array(z.strictObject({ match: selectors, ...settingsShape })).check(z.maxLength(10_000))),
+  /** libvirt URIs that the daemon serves; `connections` is the same by another name. */
+  hosts: z.optional(z.array(z.string().check(z.minLength(1))).check(z.minLength(1), z.maxLength(1000))),
   connections: z.optional(z.array(z.string().check(z.minLength(1))).check(z.maxLength(1000))),
   limits: z.optional(
     z.strictObject({
       'per-hypervisor': z.optional(z.int().check(z.gte(1), z.lte(1000))),
       'per-backend': z.optional(z.int().check(z.gte(1), z.lte(1000))),
+      /** Percent of time in which something on this host waits for I/O (`some avg10` of /proc/pressure/io); 100 turns it off. */
+      'io-pressure': z.optional(z.number().check(z.gte(1), z.lte(100))),
     }),
   ),
 });

@@ -21,7 +21,11 @@ export interface Config {
   readonly rules: readonly { readonly match: readonly string[]; readonly place: string; readonly values: PlacedValues }[];
   /** libvirt URIs of a fleet. */
   readonly connections: Placed<readonly string[]> | null;
-  readonly limits: { readonly perHypervisor: Placed<number> | null; readonly perBackend: Placed<number> | null };
+  readonly limits: {
+    readonly perHypervisor: Placed<number> | null;
+    readonly perBackend: Placed<number> | null;
+    readonly ioPressure: Placed<number> | null;
+  };
 }
 
 export const emptyConfig: Config = {
@@ -29,7 +33,7 @@ export const emptyConfig: Config = {
   defaults: {},
   rules: [],
   connections: null,
-  limits: { perHypervisor: null, perBackend: null },
+  limits: { perHypervisor: null, perBackend: null, ioPressure: null },
 };
 
 const maxFileBytes = 1024 * 1024;
@@ -95,8 +99,8 @@ export function parseConfig(text: string, file: string): Config {
     const at = issue === undefined ? [] : issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : issue.path;
     throw fault(file, lineOf(document, lines, at), describeIssue(at, parsed.error));
   }
-  const { defaults = {}, domains = [], connections, limits = {} } = parsed.data;
-  const limit = (key: 'per-hypervisor' | 'per-backend'): Placed<number> | null =>
+  const { defaults = {}, domains = [], hosts, connections, limits = {} } = parsed.data;
+  const limit = (key: 'per-hypervisor' | 'per-backend' | 'io-pressure'): Placed<number> | null =>
     limits[key] === undefined ? null : { value: limits[key], place: placeOf(['limits', key]) };
   return {
     files: [file],
@@ -106,8 +110,13 @@ export function parseConfig(text: string, file: string): Config {
       place: placeOf(['domains', index]),
       values: place(values, (key) => placeOf(['domains', index, key])),
     })),
-    connections: connections === undefined ? null : { value: connections, place: placeOf(['connections']) },
-    limits: { perHypervisor: limit('per-hypervisor'), perBackend: limit('per-backend') },
+    connections:
+      hosts === undefined
+        ? connections === undefined
+          ? null
+          : { value: connections, place: placeOf(['connections']) }
+        : { value: hosts, place: placeOf(['hosts']) },
+    limits: { perHypervisor: limit('per-hypervisor'), perBackend: limit('per-backend'), ioPressure: limit('io-pressure') },
   };
 }
 
@@ -121,6 +130,7 @@ export function mergeConfig(earlier: Config, later: Config): Config {
     limits: {
       perHypervisor: later.limits.perHypervisor ?? earlier.limits.perHypervisor,
       perBackend: later.limits.perBackend ?? earlier.limits.perBackend,
+      ioPressure: later.limits.ioPressure ?? earlier.limits.ioPressure,
     },
   };
 }
@@ -159,9 +169,9 @@ function describeIssue(at: readonly PropertyKey[], error: Parameters<typeof sett
   if (issue?.code === 'unrecognized_keys') {
     const known =
       at.length === 1
-        ? ['defaults', 'domains', 'connections', 'limits']
+        ? ['defaults', 'domains', 'hosts', 'connections', 'limits']
         : at[0] === 'limits'
-          ? ['per-hypervisor', 'per-backend']
+          ? ['per-hypervisor', 'per-backend', 'io-pressure']
           : [...(at[0] === 'domains' ? ['match'] : []), ...settingKeys];
     return `unknown key '${last}'; known here: ${known.join(', ')}`;
   }

@@ -1,5 +1,6 @@
-import { validate } from 'node-cron';
 import * as z from 'zod/mini';
+import { isCronExpression, isTimeZone, localTimeZone } from '../schedule/cron.ts';
+import { parseMaintenance } from '../schedule/maintenance.ts';
 import { parseDuration, parseSize } from '../../shared/units.ts';
 
 /** Ranked: a cut that comes out lower than required is undone (design: `application > filesystem > crash`). */
@@ -23,6 +24,16 @@ export interface PolicyValues {
   readonly windowsFreeze: boolean;
   /** A cron expression of five fields, or null. */
   readonly schedule: string | null;
+  /** IANA name; the schedule and the maintenance windows are in its time. */
+  readonly timeZone: string;
+  /** Domains of one schedule are spread over this much time. */
+  readonly windowSeconds: number;
+  /** Times in which the daemon may begin a trim, such as `Mon-Fri 22:00-05:00`; null: always. */
+  readonly maintenance: string | null;
+  /** Whether a run that was missed because the host was off is made up for, once. */
+  readonly catchUp: boolean;
+  /** The name of the storage that its disks share with others, where it cannot be told from here; null: found out. */
+  readonly backend: string | null;
   /** For selectors: `tag:prod`. */
   readonly tags: readonly string[];
 }
@@ -62,16 +73,28 @@ const cron = z.pipe(
     .string()
     .check(
       z.refine(
-        (value) => value === 'none' || isFiveFieldCron(value),
+        (value) => value === 'none' || isCronExpression(value),
         'is no cron expression of five fields (minute hour day month weekday)',
       ),
     ),
   z.transform((value: string) => (value === 'none' ? null : value)),
 );
-
-function isFiveFieldCron(value: string): boolean {
-  return value.trim().split(/\s+/).length === 5 && validate(value);
-}
+const timeZone = z.string().check(z.refine(isTimeZone, 'is no time zone that is known here; expected a name such as Europe/Berlin'));
+const maintenance = z.pipe(
+  z
+    .string()
+    .check(
+      z.refine(
+        (value) => value === 'any' || parseMaintenance(value) !== null,
+        "expected times such as '22:00-05:00' or 'Mon-Fri 22:00-05:00; Sat,Sun 00:00-24:00', or 'any'",
+      ),
+    ),
+  z.transform((value: string) => (value === 'any' ? null : value)),
+);
+const backend = z.pipe(
+  z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}$/)),
+  z.transform((value: string) => (value === 'auto' ? null : value)),
+);
 
 /** The schema of each setting under its written name: the same in the configuration, the metadata and `policy set`. */
 export const settingsShape = {
@@ -83,6 +106,11 @@ export const settingsShape = {
   lease: z.optional(seconds(1, 3600)),
   'windows-freeze': z.optional(yesOrNo),
   schedule: z.optional(cron),
+  'time-zone': z.optional(timeZone),
+  window: z.optional(seconds(0, 86_400)),
+  maintenance: z.optional(maintenance),
+  'catch-up': z.optional(yesOrNo),
+  backend: z.optional(backend),
   tags: z.optional(words),
 };
 export const settingsSchema = z.strictObject(settingsShape);
@@ -98,7 +126,12 @@ export const settings = {
   quiesce: { field: 'quiesceLevel', variable: 'VIRT_TRIM_QUIESCE', fallback: 'crash' },
   lease: { field: 'leaseSeconds', variable: 'VIRT_TRIM_LEASE', fallback: 60 },
   'windows-freeze': { field: 'windowsFreeze', variable: 'VIRT_TRIM_WINDOWS_FREEZE', fallback: false },
-  schedule: { field: 'schedule', variable: null, fallback: null },
+  schedule: { field: 'schedule', variable: null, fallback: '0 23 * * 3,7' },
+  'time-zone': { field: 'timeZone', variable: null, fallback: localTimeZone() },
+  window: { field: 'windowSeconds', variable: null, fallback: 3600 },
+  maintenance: { field: 'maintenance', variable: null, fallback: null },
+  'catch-up': { field: 'catchUp', variable: null, fallback: true },
+  backend: { field: 'backend', variable: null, fallback: null },
   tags: { field: 'tags', variable: null, fallback: [] },
 } as const satisfies Record<SettingKey, { field: keyof PolicyValues; variable: string | null; fallback: unknown }>;
 
@@ -119,5 +152,10 @@ const expectations: Readonly<Record<SettingKey, string>> = {
   lease: 'a duration such as 60s, at most 1h',
   'windows-freeze': 'yes or no',
   schedule: "a cron expression of five fields, or 'none'",
+  'time-zone': 'the name of a time zone such as Europe/Berlin',
+  window: 'a duration such as 60m, at most 24h',
+  maintenance: "times such as 'Mon-Fri 22:00-05:00', or 'any'",
+  'catch-up': 'yes or no',
+  backend: "a name, or 'auto'",
   tags: 'words, separated by commas',
 };

@@ -1,0 +1,23 @@
+/** The time, and a way to be woken; tests pass one that runs through a year in seconds. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** Calls once, at or soon after that time; @returns what takes it back. */
+  wakeAt(time: number, call: () => void): () => void;
+}
+
+/** No timer is trusted for longer: the wall clock may be set, and the machine may sleep. */
+const longestNapMs = 30_000;
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  wakeAt(time, call) {
+    let timer: NodeJS.Timeout;
+    const arm = (): void => {
+      const left = time - Date.now();
+      timer = setTimeout(() => (left <= longestNapMs ? call() : arm()), Math.min(Math.max(left, 0), longestNapMs));
+    };
+    arm();
+    return () => clearTimeout(timer);
+  },
+};
