@@ -1,7 +1,13 @@
 import { Command, Option } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import type { Perform } from './commands/context.ts';
+import { registerFreeze } from './commands/freeze.ts';
+import { registerLease } from './commands/lease.ts';
+import { registerQuiesce } from './commands/quiesce.ts';
+import { registerRecover } from './commands/recover.ts';
+import { registerThaw } from './commands/thaw.ts';
 import { registerCompletion } from './commands/completion.ts';
+import { registerDemo } from './commands/demo.ts';
 import { registerList } from './commands/list.ts';
 import { registerMan } from './commands/man.ts';
 import { registerSizes } from './commands/sizes.ts';
@@ -47,6 +53,18 @@ export function createProgram(perform: Perform): Command {
     )
     .showSuggestionAfterError()
     .addHelpText('after', exitStatusHelp);
-  for (const register of [registerList, registerTrim, registerSizes, registerCompletion, registerMan]) register(program, perform);
+  for (const register of [
+    registerList,
+    registerTrim,
+    registerSizes,
+    registerCompletion,
+    registerMan,
+    registerFreeze,
+    registerThaw,
+    registerLease,
+    registerQuiesce,
+    registerRecover,
+  ])
+    register(program, perform);
   return program;
 }

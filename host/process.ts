@@ -139,11 +139,16 @@ export function spawnTool(file: string, args: readonly string[], options: SpawnO
 export async function runForeground(
   file: string,
   args: readonly string[],
-  options: { readonly env: Readonly<Record<string, string>>; readonly signal?: AbortSignal },
+  options: {
+    readonly env: Readonly<Record<string, string>>;
+    readonly signal?: AbortSignal;
+    /** `stderr`: what it prints goes there, because our stdout is one JSON document. */
+    readonly stdout?: 'inherit' | 'stderr';
+  },
 ): Promise<{ exitCode: number | null; signal: string | null }> {
   const result = await execa(file, args, {
     reject: false,
-    stdio: 'inherit',
+    stdio: ['inherit', options.stdout === 'stderr' ? 2 : 'inherit', 'inherit'],
     extendEnv: true,
     env: options.env,
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal, gracefulCancel: false, forceKillAfterDelay: 5000 }),

@@ -1,0 +1,31 @@
+/**
+ * For tests only: ends this process with SIGKILL at a named step, so that what is left behind can be looked at. VIRT_TRIM_FAULT names the
+ * step. The bundle is built with `--define:VIRT_TRIM_NO_FAULTS=true`, which leaves nothing of it: it exists in the sources alone.
+ */
+export const faultPoints = [
+  'before-lease',
+  'after-lease',
+  'after-metadata',
+  'after-guard',
+  'after-watchdog',
+  'after-phase-freezing',
+  'after-freeze-sent',
+  'after-freeze-answered',
+  'after-phase-frozen',
+  'before-thaw',
+  'after-thaw-sent',
+  'after-thaw-answered',
+  'after-thaw-verified',
+  'after-phase-thawed',
+  'after-guard-stopped',
+  'after-metadata-removed',
+  'after-lease-removed',
+] as const;
+export type FaultPoint = (typeof faultPoints)[number];
+
+declare const VIRT_TRIM_NO_FAULTS: boolean | undefined;
+
+export function faultPoint(point: FaultPoint): void {
+  if (typeof VIRT_TRIM_NO_FAULTS !== 'undefined' && VIRT_TRIM_NO_FAULTS) return;
+  if (process.env['VIRT_TRIM_FAULT'] === point) process.kill(process.pid, 'SIGKILL');
+}

@@ -1,0 +1,40 @@
+import { toAppError } from '../../shared/errors.ts';
+import type { CommandContext } from '../commands/context.ts';
+import { Connection } from '../libvirt/connection.ts';
+import { isUnreadable, listDomains, readDomains } from '../libvirt/domains.ts';
+import { printEnvelope } from '../report/envelope.ts';
+import { stateDirectory } from '../state/directory.ts';
+import { listLeases, sweepLeases } from './lease-files.ts';
+import { recoverLease, recoverMark, strayMark } from './recover.ts';
+import { thawedLine } from './report.ts';
+import type { QuiesceResult } from './result.ts';
+import { statusOfWindow } from './window.ts';
+
+/** `virt-trim recover`: every lease of the state directory, then every mark of the connection that no lease accounts for. */
+export async function runRecover(context: CommandContext, waitMs: number): Promise<number> {
+  const startedAt = new Date();
+  const connection = new Connection(context.uri);
+  const directory = stateDirectory(context.env);
+  await sweepLeases(directory);
+  const leases = await listLeases(directory);
+  const results: QuiesceResult[] = await Promise.all(leases.map((lease) => recoverLease(connection, lease, waitMs)));
+  try {
+    const domains = await readDomains(connection, await listDomains(connection, { signal: context.signal }), { signal: context.signal });
+    for (const domain of domains) {
+      const mark = isUnreadable(domain) ? null : strayMark(domain, leases);
+      if (mark !== null && !isUnreadable(domain)) results.push(await recoverMark(connection, directory, domain, mark, waitMs));
+    }
+  } catch (thrown) {
+    // The leases are done with; without libvirt nothing is known of marks.
+    if (results.length === 0) throw thrown;
+    context.say(`error: ${toAppError(thrown).message}`);
+  }
+  const status = statusOfWindow(results);
+  if (context.json) {
+    printEnvelope({ ...context, uri: connection.uri.text }, 'recover', startedAt, status, results);
+    return status;
+  }
+  for (const result of results) context.out(`${thawedLine(result)}\n`);
+  if (results.length === 0) context.say('nothing to recover');
+  return status;
+}
