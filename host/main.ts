@@ -4,7 +4,6 @@ import { AppError, toAppError } from '../shared/errors.ts';
 import { createProgram, type GlobalOptions } from './cli.ts';
 import { exitStatus, type CommandContext } from './commands/context.ts';
 import { statusOfError } from './commands/exit-status.ts';
-import { createLogger } from './logger.ts';
 import { printEnvelope } from './report/envelope.ts';
 
 // The only file that touches the process: signals, streams, exit status.
@@ -25,7 +24,8 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-function createContext(globals: GlobalOptions): CommandContext {
+async function createContext(globals: GlobalOptions): Promise<CommandContext> {
+  const { createLogger } = await import('./logger.ts'); // not for --version and --help
   const write = (text: string): void => void process.stderr.write(text);
   const quiet = globals.quiet === true;
   const color = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
@@ -56,7 +56,7 @@ function reportError(thrown: unknown, context: CommandContext, command: string):
 }
 
 const program = createProgram(async (work) => {
-  const context = createContext(program.opts<GlobalOptions>());
+  const context = await createContext(program.opts<GlobalOptions>());
   try {
     process.exitCode = await work(context);
   } catch (thrown) {
