@@ -177,7 +177,7 @@ export function parseDomainXml(text: string): DomainDescription {
   const osType = child(root, 'os', 'type');
   return {
     uuid: textOf(child(root, 'uuid')) ?? '',
-    name: textOf(child(root, 'name')) ?? '',
+    name: child(root, 'name')?.textContent ?? '', // as it is: libvirt allows spaces at its ends
     id: id === null ? null : Number(id),
     type: attribute(root, 'type') ?? '?',
     arch: attribute(osType, 'arch'),

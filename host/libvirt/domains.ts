@@ -98,7 +98,9 @@ export async function findDomain(
   options: RunOptions = {},
 ): Promise<DomainRef> {
   const uuid = wanted.toLowerCase().replace(/^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$/, '$1-$2-$3-$4-$5');
-  const matches = all.filter((ref) => ref.name === wanted || ref.uuid === uuid);
+  const byUuid = all.find((ref) => ref.uuid === uuid);
+  if (byUuid !== undefined) return byUuid; // even if another domain is named like it: no other way to address this one is safe
+  const matches = all.filter((ref) => ref.name === wanted);
   if (/^\d+$/.test(wanted)) {
     const [byId] = await connection.runAll([['domuuid', wanted]], options);
     const idUuid = byId?.ok === true ? byId.stdout.trim() : null;

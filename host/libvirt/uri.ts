@@ -16,7 +16,7 @@ const localTransports = new Set(['', 'unix']);
  */
 export function parseUri(text: string): ConnectionUri {
   if (text === '') return { text, isLocal: true };
-  const match = /^([a-z][a-z0-9]*)(?:\+([a-z0-9]+))?:\/\/([^/?#]*)(\/[^?#]*)?(\?.*)?$/.exec(text);
+  const match = /[\s\p{Cc}]/u.test(text) ? null : /^([a-z][a-z0-9]*)(?:\+([a-z0-9]+))?:\/\/([^/?#]*)(\/[^?#]*)?(\?.*)?$/.exec(text);
   if (match === null) {
     throw new AppError('usage', `connection URI '${text}': expected DRIVER[+TRANSPORT]://[HOST]/PATH, for example qemu:///system`, {
       context: { uri: text },
