@@ -10,10 +10,10 @@ export interface ChannelSettings {
   readonly transport: Transport;
   /** The port, or the listening socket. */
   readonly fd: number;
-  onBytes(bytes: string): void;
-  onClientLeft(): void;
+  readonly onBytes: (bytes: string) => void;
+  readonly onClientLeft: () => void;
   /** The port is gone for good. */
-  onBroken(errno: number): void;
+  readonly onBroken: (errno: number) => void;
 }
 
 const readBytes = 65_536;

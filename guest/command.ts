@@ -43,9 +43,9 @@ export interface Command {
   /** The client that sends it has given up on what it asked before. */
   readonly resynchronises?: true;
   /** Answers at once. @throws QgaError */
-  run?(context: CommandContext, args: Arguments): unknown;
+  readonly run?: (context: CommandContext, args: Arguments) => unknown;
   /** Runs as the one job: the answer comes through `finish`. @throws QgaError before it has begun */
-  start?(context: CommandContext, args: Arguments, finish: Finish): Job;
+  readonly start?: (context: CommandContext, args: Arguments, finish: Finish) => Job;
 }
 
 /** A freeze or trim that is under way. */

@@ -2,7 +2,24 @@ import type { Sys } from './sys.ts';
 import { readLine, readText } from './text-file.ts';
 
 /** Makers and products that hypervisors put into the firmware tables of their guests. */
-const dmiNames = ['QEMU', 'KVM', 'Bochs', 'VMware', 'VirtualBox', 'Xen', 'Microsoft Corporation Virtual', 'OpenStack', 'oVirt', 'RHEV', 'Red Hat', 'Proxmox', 'Amazon EC2', 'Google', 'Nutanix', 'bhyve'];
+const dmiNames = [
+  'QEMU',
+  'KVM',
+  'Bochs',
+  'VMware',
+  'VirtualBox',
+  'Xen',
+  'Microsoft Corporation Virtual',
+  'OpenStack',
+  'oVirt',
+  'RHEV',
+  'Red Hat',
+  'Proxmox',
+  'Amazon EC2',
+  'Google',
+  'Nutanix',
+  'bhyve',
+];
 
 /** Whether this looks like a virtual machine: a trim of a physical disk is for its own administrator to schedule. */
 export function isVirtualMachine(sys: Sys): boolean {

@@ -57,4 +57,3 @@ export function badValue(flag: string, value: string, wanted: string): never {
 export function isBlocked(options: Options, name: string): boolean {
   return options.blocked.includes(name) || (options.allowed !== undefined && !options.allowed.includes(name));
 }
-

@@ -55,7 +55,16 @@ export interface TrimRange {
   readonly minimum: bigint;
 }
 
-export const openFlags = { readOnly: 0, writeOnly: 1, readWrite: 2, create: 4, truncate: 8, append: 16, nonBlocking: 32, noTty: 64 } as const;
+export const openFlags = {
+  readOnly: 0,
+  writeOnly: 1,
+  readWrite: 2,
+  create: 4,
+  truncate: 8,
+  append: 16,
+  nonBlocking: 32,
+  noTty: 64,
+} as const;
 export const pollFlags = { in: 1, out: 4, error: 8, hangUp: 16 } as const;
 export const signalFlags = { terminate: 1, io: 2 } as const;
 export const logPriorities = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 } as const;

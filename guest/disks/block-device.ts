@@ -34,7 +34,8 @@ export function describeBlockDevice(sys: Sys, path: string, depth = 0): BlockDev
   }
   const disks: GuestDiskAddress[] = [];
   for (const slave of slaves) {
-    if (slave.startsWith('l') && depth < maxDepth) disks.unshift(...describeBlockDevice(sys, `${sysPath}/slaves/${slave.slice(1)}`, depth + 1).disks);
+    if (slave.startsWith('l') && depth < maxDepth)
+      disks.unshift(...describeBlockDevice(sys, `${sysPath}/slaves/${slave.slice(1)}`, depth + 1).disks);
   }
   return { name, disks };
 }
