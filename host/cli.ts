@@ -57,6 +57,7 @@ export function createProgram(perform: Perform): Command {
     registerList,
     registerTrim,
     registerSizes,
+    registerDemo,
     registerCompletion,
     registerMan,
     registerFreeze,

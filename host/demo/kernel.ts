@@ -51,13 +51,17 @@ async function unpackModule(from: string, to: string): Promise<void> {
   await runChecked('xz', ['--decompress', `${to}.xz`], { timeoutMs: 60_000 });
 }
 
-async function downloadKernel(packageName: string, directory: string): Promise<void> {
+async function downloadKernel(packageName: string, directory: string, signal: AbortSignal | undefined): Promise<void> {
   const work = join(directory, 'work');
   await mkdir(work);
-  await runChecked('apt-get', ['-q', '-o', 'APT::Sandbox::User=root', 'download', packageName], { timeoutMs: aptTimeoutMs, cwd: work });
+  await runChecked('apt-get', ['-q', '-o', 'APT::Sandbox::User=root', 'download', packageName], {
+    timeoutMs: aptTimeoutMs,
+    cwd: work,
+    signal,
+  });
   const archive = (await readdir(work)).find((name) => name.endsWith('.deb'));
   if (archive === undefined) throw new AppError('tool-failed', `apt-get download ${packageName}: no package came`);
-  await runChecked('dpkg', ['-x', archive, 'tree'], { timeoutMs: aptTimeoutMs, cwd: work });
+  await runChecked('dpkg', ['-x', archive, 'tree'], { timeoutMs: aptTimeoutMs, cwd: work, signal });
   const tree = join(work, 'tree');
   // Debian 13 has them below /usr; depmod looks below BASE/lib/modules only.
   const base = existsSync(join(tree, 'lib/modules')) ? tree : join(tree, 'usr');
@@ -94,14 +98,14 @@ async function findKernelPackage(flavour: KernelFlavour): Promise<string> {
 
 /**
  * Debian's kernel and the modules a small guest needs, downloaded once and kept; nothing is installed on this machine.
- * @throws AppError `tool-failed` where apt cannot give it.
+ * @throws AppError `tool-failed` where apt cannot give it, `interrupted`.
  */
-export async function ensureKernel(flavour: KernelFlavour = 'cloud'): Promise<GuestKernel> {
+export async function ensureKernel(flavour: KernelFlavour = 'cloud', signal?: AbortSignal): Promise<GuestKernel> {
   const prefix = `kernel-${flavour}-`;
   let directory = await findCached(prefix);
   if (directory === null) {
     const packageName = await findKernelPackage(flavour);
-    directory = await ensureCached(prefix + packageName, (unfinished) => downloadKernel(packageName, unfinished));
+    directory = await ensureCached(prefix + packageName, (unfinished) => downloadKernel(packageName, unfinished, signal));
   }
   const dependencies = parseDependencies(await readFile(join(directory, 'modules.dep'), 'utf8'));
   return {

@@ -13,6 +13,7 @@ import { buildDomainXml, type ChannelSpec } from './domain-xml.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { buildInitramfs } from './initramfs.ts';
 import { ensureKernel, type KernelFlavour } from './kernel.ts';
+import { ensureQemuGa } from './qemu-ga.ts';
 
 /** Who sits on the guest's end of the agent channel. */
 export type AgentSpec =
@@ -51,7 +52,6 @@ export interface TinyGuestSpec {
 
 const bootTimeoutMs = 60_000;
 const callTimeoutMs = 60_000;
-const qemuGaPath = '/usr/sbin/qemu-ga';
 
 /** A domain on a private hypervisor with Debian's kernel and a userland in memory. Boots in seconds under software emulation. */
 export class TinyGuest {
@@ -171,12 +171,11 @@ export class TinyGuest {
   }
 }
 
-function agentFiles(agent: AgentSpec): { program: string | null; arguments: readonly string[] } {
+async function agentFiles(agent: AgentSpec): Promise<{ program: string | null; arguments: readonly string[] }> {
   const common = ['-m', 'virtio-serial', '-p', '/dev/virtio-ports/org.qemu.guest_agent.0', '-t', '/run'];
   switch (agent.kind) {
     case 'qemu-ga':
-      if (!existsSync(qemuGaPath)) throw new AppError('tool-missing', `${qemuGaPath}: not here; install Debian's qemu-guest-agent`);
-      return { program: qemuGaPath, arguments: [...common, ...(agent.arguments ?? [])] };
+      return { program: await ensureQemuGa(), arguments: [...common, ...(agent.arguments ?? [])] };
     case 'virt-trim':
       return { program: agent.program, arguments: [...common, ...(agent.arguments ?? [])] };
     default:
@@ -189,7 +188,7 @@ export async function defineTinyGuest(hypervisor: Hypervisor, spec: TinyGuestSpe
   const uuid = spec.uuid ?? randomUUID();
   const kernel = await ensureKernel(spec.kernel);
   const agent = spec.agent ?? { kind: 'qemu-ga' };
-  const { program, arguments: agentArguments } = agentFiles(agent);
+  const { program, arguments: agentArguments } = await agentFiles(agent);
   const disks = await createDisks(hypervisor, uuid, spec.disks ?? [{}]);
   const guest = new TinyGuest(hypervisor, spec, uuid, disks);
   const consoles = hypervisor.path('console');

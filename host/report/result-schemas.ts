@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { demoStep } from '../demo/schema.ts';
 import { listedResult } from '../list/schema.ts';
 import { filesystemGain } from '../trim/free-space.ts';
 import { trimResult } from '../trim/schema.ts';
@@ -7,10 +8,12 @@ import { trimResult } from '../trim/schema.ts';
 const domainResults = {
   list: listedResult,
   trim: trimResult,
+  demo: trimResult,
 } as const;
 
 /** More members beside `domains`, verb by verb. */
 const extras: Partial<Record<keyof typeof domainResults, z.core.$ZodShape>> = {
+  demo: { steps: z.array(demoStep) },
   trim: { dryRun: z.boolean(), filesystems: z.array(filesystemGain) },
 };
 

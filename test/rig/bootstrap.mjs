@@ -37,7 +37,11 @@ function run(file, args, options = {}) {
   const result = spawnSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28, ...options });
   if (result.error) fail([`${file}: ${result.error.message}`]);
   if (result.status !== 0 && options.mayFail !== true) {
-    fail([`${[file, ...args].join(' ')}: status ${result.status === null ? result.signal : result.status}`, result.stdout || '', result.stderr || '']);
+    fail([
+      `${[file, ...args].join(' ')}: status ${result.status === null ? result.signal : result.status}`,
+      result.stdout || '',
+      result.stderr || '',
+    ]);
   }
   return result;
 }
@@ -157,7 +161,10 @@ function hasKernel() {
 }
 
 function prepareSystem(purpose) {
-  const names = demoPackages.concat(purpose === 'test' ? testPackages : []).join(' ').split(' ');
+  const names = demoPackages
+    .concat(purpose === 'test' ? testPackages : [])
+    .join(' ')
+    .split(' ');
   unguardServices(); // what a bootstrap that was killed left
   const missing = findMissing(names);
   if (missing.length > 0 || !hasKernel()) updateLists();
@@ -176,7 +183,9 @@ function prepareProject() {
 
 /** One at a time on this machine: apt, policy-rc.d and node_modules are shared. flock(1) lets go when its child ends. */
 function prepareLocked(purpose) {
-  const locked = spawnSync('flock', ['/run/lock/virt-trim-bootstrap', process.execPath, program, '--for', purpose, '--locked'], { stdio: 'inherit' });
+  const locked = spawnSync('flock', ['/run/lock/virt-trim-bootstrap', process.execPath, program, '--for', purpose, '--locked'], {
+    stdio: 'inherit',
+  });
   if (locked.error) fail([`flock: ${locked.error.message}`]);
   if (locked.status !== 0) process.exit(locked.status === null ? 1 : locked.status);
 }
@@ -192,7 +201,11 @@ function main(argv) {
     return prepareProject();
   }
   const obstacles = findObstacles();
-  if (obstacles.length > 0) fail([`npm ${purpose === 'demo' ? 'run demo' : 'test'} needs, and does not find:`, ...obstacles.map((line) => (line.startsWith(' ') ? line : `- ${line}`))]);
+  if (obstacles.length > 0)
+    fail([
+      `npm ${purpose === 'demo' ? 'run demo' : 'test'} needs, and does not find:`,
+      ...obstacles.map((line) => (line.startsWith(' ') ? line : `- ${line}`)),
+    ]);
   prepareLocked(purpose);
   if (command.length === 0) return undefined;
   // The command decides about Ctrl-C; we only pass its end on.
