@@ -12,7 +12,8 @@ import { startHypervisor, type Hypervisor } from './hypervisor.ts';
 import { ensureKernel } from './kernel.ts';
 import { ensureQemuGa } from './qemu-ga.ts';
 import type { DemoStep } from './schema.ts';
-import { defineTinyGuest, type TinyGuest } from './tiny-guest.ts';
+import type { Guest } from './guest.ts';
+import { defineTinyGuest } from './tiny-guest.ts';
 
 const mebibyte = 1024 * 1024;
 const diskBytes = 1024 * mebibyte;
@@ -30,7 +31,7 @@ function untilInterrupted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> 
   return Promise.race([work, interrupted]);
 }
 
-async function measure(guest: TinyGuest, step: DemoStep['step']): Promise<DemoStep> {
+async function measure(guest: Guest, step: DemoStep['step']): Promise<DemoStep> {
   const { file } = guest.disk('vda');
   const used = Number((await guest.runChecked(`df -k ${where} | awk 'NR == 2 { print $3 }'`)).trim()) * 1024;
   return { step, guestUsedBytes: used, imageBytes: (await stat(file ?? '')).blocks * 512 };
@@ -42,7 +43,7 @@ interface DemoRun {
 }
 
 /** Dirties the guest and has the product's own trim clean it. */
-async function runSteps(guest: TinyGuest, context: CommandContext, tell: (text: string) => void): Promise<DemoRun> {
+async function runSteps(guest: Guest, context: CommandContext, tell: (text: string) => void): Promise<DemoRun> {
   const steps = [await measure(guest, 'clean')];
   tell(`the guest writes ${junkMebibytes} MiB of random data`);
   await guest.runChecked(`dd if=/dev/urandom of=${where}/junk bs=1M count=${junkMebibytes} && sync`, dirtyTimeoutMs);

@@ -1,4 +1,4 @@
-import { mkdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../shared/errors.ts';
 import type { Hypervisor } from './hypervisor.ts';
@@ -92,11 +92,10 @@ function chooseTarget(spec: DiskSpec, taken: Map<string, number>): string {
   return prefix + String.fromCodePoint('a'.codePointAt(0)! + index);
 }
 
-async function createDisk(hypervisor: Hypervisor, guest: string, spec: DiskSpec, target: string): Promise<Disk> {
+async function createDisk(hypervisor: Hypervisor, directory: string, spec: DiskSpec, target: string): Promise<Disk> {
   const filesystem = spec.cdrom === undefined ? (spec.filesystem === undefined ? 'ext4' : spec.filesystem) : null;
   const format = spec.cdrom === undefined ? (spec.format ?? 'qcow2') : 'raw';
   const label = `vt-${target}`;
-  const directory = hypervisor.path('images', guest);
   const base: Disk = {
     spec,
     target,
@@ -108,7 +107,6 @@ async function createDisk(hypervisor: Hypervisor, guest: string, spec: DiskSpec,
     mountpoint: filesystem === null ? null : (spec.mountpoint ?? `/mnt/${target}`),
   };
   if (spec.cdrom === 'empty') return base;
-  await mkdir(directory, { recursive: true });
   const file = join(directory, `${target}.${format}`);
   const raw = join(directory, `${target}.new`);
   await writeFile(raw, '');
@@ -128,10 +126,14 @@ async function createDisk(hypervisor: Hypervisor, guest: string, spec: DiskSpec,
   return { ...base, file, backingFile, source: spec.block === true ? await attachLoop(hypervisor, file) : file };
 }
 
-/** Makes a guest's images below the hypervisor's own directory, in the order given. */
-export async function createDisks(hypervisor: Hypervisor, guest: string, specs: readonly DiskSpec[]): Promise<Disk[]> {
-  const taken = new Map<string, number>();
+/** Makes a guest's images in `directory`, in the order given. `taken` are the targets given away already. */
+export async function createDisks(
+  hypervisor: Hypervisor,
+  directory: string,
+  specs: readonly DiskSpec[],
+  taken = new Map<string, number>(),
+): Promise<Disk[]> {
   const disks: Disk[] = [];
-  for (const spec of specs) disks.push(await createDisk(hypervisor, guest, spec, chooseTarget(spec, taken)));
+  for (const spec of specs) disks.push(await createDisk(hypervisor, directory, spec, chooseTarget(spec, taken)));
   return disks;
 }

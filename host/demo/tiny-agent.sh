@@ -7,8 +7,8 @@ far=/dev/virtio-ports/virt-trim.agent.0
 # A read of 0 bytes means that nobody is at the host's end of the port.
 relay() {
   exec 3<>"$port" 4<>"$far"
-  while :; do cat <&3 >&4; usleep 50000; done &
-  while :; do cat <&4 >&3; usleep 50000; done
+  while :; do cat <&3 >&4; sleep 0.05; done &
+  while :; do cat <&4 >&3; sleep 0.05; done
 }
 
 case $1 in
@@ -28,7 +28,7 @@ stop)
   [ -s /run/agent.pid ] || exit 0
   # setsid made it the leader of a session and a group: all of the relay goes at once, and with it the open port.
   kill -KILL -- "-$(cat /run/agent.pid)" 2>/dev/null || kill -KILL "$(cat /run/agent.pid)" 2>/dev/null
-  while kill -0 "$(cat /run/agent.pid)" 2>/dev/null; do usleep 10000; done
+  while kill -0 "$(cat /run/agent.pid)" 2>/dev/null; do sleep 0.01; done
   rm /run/agent.pid
   ;;
 esac

@@ -25,7 +25,7 @@ link_ports() {
 
 rounds=0
 until link_ports || [ $rounds -gt 200 ]; do
-  usleep 20000
+  sleep 0.02
   rounds=$((rounds + 1))
 done
 
@@ -33,7 +33,7 @@ while read -r label type point options; do
   mkdir -p "$point"
   rounds=0
   until device=$(findfs "LABEL=$label" 2>/dev/null) || [ $rounds -gt 250 ]; do
-    usleep 20000
+    sleep 0.02
     rounds=$((rounds + 1))
   done
   mount -t "$type" -o "$options" "$device" "$point" || say "mount $label on $point failed"

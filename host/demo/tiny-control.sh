@@ -4,7 +4,7 @@
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 port=/dev/virtio-ports/virt-trim.rig.0
 work=/run/rig
-until [ -c $port ]; do usleep 20000; done
+until [ -c $port ]; do sleep 0.02; done
 mkdir -p $work
 exec 3<>$port
 
@@ -13,7 +13,7 @@ answer() {
   sh "$work/$1.sh" </dev/null >"$work/$1.output" 2>&1 3>&-
   { printf '%s %s ' "$1" $?; base64 <"$work/$1.output" | tr -d '\n'; echo; } >"$work/$1.answer"
   # One answer at a time on the port.
-  until mkdir $work/turn 2>/dev/null; do usleep 2000; done
+  until mkdir $work/turn 2>/dev/null; do sleep 0.002; done
   cat "$work/$1.answer" >&3
   rmdir $work/turn
   rm -f "$work/$1".*
@@ -24,5 +24,5 @@ while :; do
     printf '%s\n' "$text" >"$work/$id.text"
     answer "$id" &
   done
-  usleep 50000 # nobody at the host's end
+  sleep 0.05 # nobody at the host's end
 done

@@ -1,15 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { copyFile, writeFile } from 'node:fs/promises';
 import type { Element } from '@xmldom/xmldom';
-import { AppError } from '../../shared/errors.ts';
-import { Connection } from '../libvirt/connection.ts';
-import { parseDomainXml } from '../libvirt/domain-xml.ts';
-import { keepCapabilities } from './capabilities.ts';
-import { ControlChannel, type GuestRun } from './control-channel.ts';
-import { createDisks, type Disk, type DiskSpec } from './disk-image.ts';
-import { buildDomainXml, type ChannelSpec } from './domain-xml.ts';
+import { defineDomain, guestChannels, imageDirectory } from './define-domain.ts';
+import { createDisks, type DiskSpec } from './disk-image.ts';
+import type { Guest } from './guest.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { buildInitramfs } from './initramfs.ts';
 import { ensureKernel, type KernelFlavour } from './kernel.ts';
@@ -50,127 +44,6 @@ export interface TinyGuestSpec {
   readonly edit?: ((domain: Element) => void) | undefined;
 }
 
-const bootTimeoutMs = 60_000;
-const callTimeoutMs = 60_000;
-
-/** A domain on a private hypervisor with Debian's kernel and a userland in memory. Boots in seconds under software emulation. */
-export class TinyGuest {
-  readonly spec: TinyGuestSpec;
-  readonly hypervisor: Hypervisor;
-  readonly name: string;
-  readonly uuid: string;
-  readonly disks: readonly Disk[];
-  readonly connection: Connection;
-  /** The host's end of the port that a `scripted` agent's bytes go to. */
-  readonly agentSocket: string;
-  readonly #control: ControlChannel;
-
-  constructor(hypervisor: Hypervisor, spec: TinyGuestSpec, uuid: string, disks: readonly Disk[]) {
-    this.hypervisor = hypervisor;
-    this.spec = spec;
-    this.name = spec.name;
-    this.uuid = uuid;
-    this.disks = disks;
-    this.connection = new Connection(hypervisor.uri);
-    // A socket's path has 107 bytes at most, a domain's name more.
-    this.agentSocket = hypervisor.path('channels', `${uuid.slice(0, 8)}.agent`);
-    this.#control = new ControlChannel(hypervisor.path('channels', `${uuid.slice(0, 8)}.rig`));
-  }
-
-  /** What the guest's kernel and boot program printed so far. */
-  async console(): Promise<string> {
-    return readFile(this.hypervisor.path('console', `${this.uuid}.log`), 'utf8');
-  }
-
-  disk(target: string): Disk {
-    const disk = this.disks.find((one) => one.target === target);
-    if (disk === undefined) throw new AppError('internal', `${this.name}: no disk ${target}`);
-    return disk;
-  }
-
-  /** Powers it on; returns when QEMU runs. */
-  async start(): Promise<void> {
-    this.#control.close();
-    await this.virsh('start', this.uuid);
-  }
-
-  /** Waits until the guest has booted and takes commands. @throws AppError `tool-timeout` with the end of its console. */
-  async waitForBoot(timeoutMs = bootTimeoutMs): Promise<void> {
-    const { status } = await this.#control.run('until [ -e /run/booted ]; do usleep 20000; done', timeoutMs);
-    if (status === 0) return;
-    throw new AppError(
-      'tool-timeout',
-      `${this.name}: did not boot in ${timeoutMs / 1000} s; its console ends:\n${(await this.console()).slice(-2000)}`,
-    );
-  }
-
-  /** Waits for the agent's port by the live XML: a call to the agent could be killed and leave its lock behind. */
-  async waitForAgent(timeoutMs = bootTimeoutMs): Promise<void> {
-    const deadline = performance.now() + timeoutMs;
-    while (!(await this.isAgentConnected())) {
-      if (performance.now() > deadline) {
-        throw new AppError(
-          'tool-timeout',
-          `${this.name}: no agent opened its port; the console ends:\n${(await this.console()).slice(-2000)}`,
-        );
-      }
-      await sleep(50);
-    }
-  }
-
-  async isAgentConnected(): Promise<boolean> {
-    return parseDomainXml(await this.virsh('dumpxml', this.uuid)).channel === 'connected';
-  }
-
-  /** Starts it and waits for all that it has. */
-  async boot(timeoutMs = bootTimeoutMs): Promise<this> {
-    await this.start();
-    await this.waitForBoot(timeoutMs);
-    if (this.spec.channel !== false && this.spec.agent?.kind !== 'none') await this.waitForAgent(timeoutMs);
-    return this;
-  }
-
-  /** Runs a shell command in the guest, apart from the agent. It works while file systems are frozen. */
-  run(command: string, timeoutMs = callTimeoutMs): Promise<GuestRun> {
-    return this.#control.run(command, timeoutMs);
-  }
-
-  /** Runs a command that has to succeed and returns what it printed. @throws AppError `tool-failed`, `tool-timeout`. */
-  async runChecked(command: string, timeoutMs = callTimeoutMs): Promise<string> {
-    const { status, output } = await this.run(command, timeoutMs);
-    if (status === 0) return output;
-    const how = status === null ? `did not end in ${timeoutMs / 1000} s` : `ended with ${status}`;
-    throw new AppError(status === null ? 'tool-timeout' : 'tool-failed', `in ${this.name}: ${command}: ${how}\n${output}`);
-  }
-
-  /** Power off without asking the guest. */
-  async destroy(): Promise<void> {
-    this.#control.close();
-    await this.virsh('destroy', this.uuid);
-  }
-
-  /** One virsh command on this guest's hypervisor; its stdout. @throws AppError whatever went wrong. */
-  virsh(...command: string[]): Promise<string> {
-    return this.connection.run(command, { timeoutMs: callTimeoutMs });
-  }
-
-  /** QEMU's process id on this machine, null while it is off. */
-  async qemuPid(): Promise<number | null> {
-    const path = this.hypervisor.path('run', 'qemu', `${this.name}.pid`);
-    return existsSync(path) ? Number(await readFile(path, 'utf8')) : null;
-  }
-
-  /** Removes the domain, running or not, and its images. */
-  async remove(): Promise<void> {
-    this.#control.close();
-    await this.connection.runAll([
-      ['destroy', this.uuid],
-      ['undefine', this.uuid, '--snapshots-metadata', '--checkpoints-metadata'],
-    ]);
-    await rm(this.hypervisor.path('images', this.uuid), { recursive: true, force: true });
-  }
-}
-
 async function agentFiles(agent: AgentSpec): Promise<{ program: string | null; arguments: readonly string[] }> {
   const common = ['-m', 'virtio-serial', '-p', '/dev/virtio-ports/org.qemu.guest_agent.0', '-t', '/run'];
   switch (agent.kind) {
@@ -183,24 +56,18 @@ async function agentFiles(agent: AgentSpec): Promise<{ program: string | null; a
   }
 }
 
-/** Makes images and initramfs and defines the domain; it is off until `start` or `boot`. */
-export async function defineTinyGuest(hypervisor: Hypervisor, spec: TinyGuestSpec): Promise<TinyGuest> {
+/** Makes images and initramfs and defines the domain; it is off until `start` or `boot`. Debian's kernel, and a userland in memory. */
+export async function defineTinyGuest(hypervisor: Hypervisor, spec: TinyGuestSpec): Promise<Guest> {
   const uuid = spec.uuid ?? randomUUID();
   const kernel = await ensureKernel(spec.kernel);
   const agent = spec.agent ?? { kind: 'qemu-ga' };
   const { program, arguments: agentArguments } = await agentFiles(agent);
-  const disks = await createDisks(hypervisor, uuid, spec.disks ?? [{}]);
-  const guest = new TinyGuest(hypervisor, spec, uuid, disks);
-  const consoles = hypervisor.path('console');
-  const directory = hypervisor.path('images', uuid);
-  for (const path of [consoles, directory]) await mkdir(path, { recursive: true });
-  await chmod(consoles, 0o1777); // QEMU's own user writes there
+  const directory = await imageDirectory(hypervisor, uuid);
+  const disks = await createDisks(hypervisor, directory, spec.disks ?? [{}]);
   // libvirt gives kernel and initrd to QEMU's user: never the cached ones.
   const [image, initrd] = [`${directory}/vmlinuz`, `${directory}/initramfs`];
   await copyFile(kernel.image, image);
-  const channels: ChannelSpec[] = [{ name: 'virt-trim.rig.0', socket: hypervisor.path('channels', `${uuid.slice(0, 8)}.rig`) }];
-  if (agent.kind === 'scripted') channels.push({ name: 'virt-trim.agent.0', socket: guest.agentSocket });
-  if (spec.channel !== false) channels.unshift({ name: 'org.qemu.guest_agent.0' });
+  const channels = guestChannels(hypervisor, uuid, { agent: spec.channel !== false, scripted: agent.kind === 'scripted' });
   const initramfs = await buildInitramfs({
     hostname: spec.name,
     kernel,
@@ -215,22 +82,17 @@ export async function defineTinyGuest(hypervisor: Hypervisor, spec: TinyGuestSpe
     files: spec.files ?? {},
   });
   await writeFile(initrd, initramfs);
-  const xml = buildDomainXml({
+  return defineDomain(hypervisor, {
     name: spec.name,
     uuid,
     disks,
-    initrd,
-    kernel: image,
-    edit: spec.edit,
-    machine: spec.machine ?? (disks.some((disk) => disk.spec.bus === 'ide') ? 'pc' : 'q35'),
+    hasAgent: spec.channel !== false && agent.kind !== 'none',
+    machine: spec.machine,
     memoryMiB: spec.memoryMiB ?? 160,
+    kernel: image,
+    initrd,
     commandLine: 'console=ttyS0 rdinit=/sbin/init panic=-1 quiet loglevel=4',
-    console: `${consoles}/${uuid}.log`,
     channels,
+    edit: spec.edit,
   });
-  const file = `${directory}/domain.xml`;
-  await writeFile(file, xml);
-  await guest.virsh('define', file);
-  await keepCapabilities(hypervisor.path('cache'));
-  return guest;
 }

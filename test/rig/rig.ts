@@ -1,6 +1,7 @@
 import { type Hypervisor, type HypervisorOptions, startHypervisor } from '../../host/demo/hypervisor.ts';
 import { ScriptedAgent, type AgentScript } from './scripted-agent.ts';
-import { defineTinyGuest, type TinyGuest, type TinyGuestSpec } from '../../host/demo/tiny-guest.ts';
+import type { Guest } from '../../host/demo/guest.ts';
+import { defineTinyGuest, type TinyGuestSpec } from '../../host/demo/tiny-guest.ts';
 
 /** A private hypervisor with guests, for one test file. `await using rig = await startRig()`, or `dispose()` in `afterAll`. */
 export class Rig implements AsyncDisposable {
@@ -17,17 +18,17 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Defines a tiny guest; it is off. */
-  define(spec: TinyGuestSpec): Promise<TinyGuest> {
+  define(spec: TinyGuestSpec): Promise<Guest> {
     return defineTinyGuest(this.hypervisor, spec);
   }
 
   /** Defines and boots a tiny guest, and waits for its agent where it has one. */
-  async boot(spec: TinyGuestSpec): Promise<TinyGuest> {
+  async boot(spec: TinyGuestSpec): Promise<Guest> {
     return (await this.define(spec)).boot();
   }
 
   /** Boots a tiny guest whose agent the test plays; `script` says how. */
-  async bootScripted(spec: Omit<TinyGuestSpec, 'agent'>, script: AgentScript): Promise<{ guest: TinyGuest; agent: ScriptedAgent }> {
+  async bootScripted(spec: Omit<TinyGuestSpec, 'agent'>, script: AgentScript): Promise<{ guest: Guest; agent: ScriptedAgent }> {
     const guest = await this.define({ ...spec, agent: { kind: 'scripted' } });
     await guest.start();
     const agent = new ScriptedAgent(guest, script);
@@ -39,8 +40,8 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Boots several side by side; the answer is in the order given. */
-  async bootAll(specs: readonly TinyGuestSpec[]): Promise<TinyGuest[]> {
-    const guests: TinyGuest[] = [];
+  async bootAll(specs: readonly TinyGuestSpec[]): Promise<Guest[]> {
+    const guests: Guest[] = [];
     for (const spec of specs) guests.push(await this.define(spec));
     await Promise.all(guests.map((guest) => guest.boot(bootAllTimeoutMs)));
     return guests;

@@ -2,7 +2,7 @@ import { createConnection, type Socket } from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../shared/errors.ts';
-import type { TinyGuest } from '../../host/demo/tiny-guest.ts';
+import type { Guest } from '../../host/demo/guest.ts';
 
 /** What the agent does about one command, beyond returning a value. */
 type Behaviour =
@@ -58,13 +58,13 @@ export interface ReceivedCommand {
 export class ScriptedAgent implements Disposable {
   readonly received: ReceivedCommand[] = [];
   readonly #script: AgentScript;
-  readonly #guest: TinyGuest;
+  readonly #guest: Guest;
   #socket: Socket | undefined;
   #queue: Promise<void> = Promise.resolve();
   #hung = false;
   #detached = false;
 
-  constructor(guest: TinyGuest, script: AgentScript) {
+  constructor(guest: Guest, script: AgentScript) {
     this.#guest = guest;
     this.#script = script;
   }

@@ -2,7 +2,8 @@ import { stat } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { trimResult, type TrimResult } from '../../host/trim/schema.ts';
 import type { DiskSpec } from '../../host/demo/disk-image.ts';
-import type { TinyGuest, TinyGuestSpec } from '../../host/demo/tiny-guest.ts';
+import type { Guest } from '../../host/demo/guest.ts';
+import type { TinyGuestSpec } from '../../host/demo/tiny-guest.ts';
 import { Cli } from '../rig/cli.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
 
@@ -28,7 +29,7 @@ async function allocated(file: string | null): Promise<number> {
 }
 
 /** Writes random data on the guest's disk and deletes it; the host keeps the blocks. */
-async function dirty(guest: TinyGuest, target: string, mebibytes: number): Promise<void> {
+async function dirty(guest: Guest, target: string, mebibytes: number): Promise<void> {
   const { mountpoint } = guest.disk(target);
   await guest.runChecked(
     `dd if=/dev/urandom of=${mountpoint}/junk bs=1M count=${mebibytes} 2>/dev/null && sync && rm ${mountpoint}/junk && sync && sleep 1 && sync`,
@@ -76,7 +77,7 @@ describe('trim gives the space back, measured on the host', () => {
 });
 
 describe('trim says why nothing came back', () => {
-  async function bootDirty(spec: TinyGuestSpec): Promise<TinyGuest> {
+  async function bootDirty(spec: TinyGuestSpec): Promise<Guest> {
     const guest = await rig.boot(spec);
     await dirty(guest, 'vda', 64);
     return guest;
