@@ -8,6 +8,7 @@ import { registerRecover } from './commands/recover.ts';
 import { registerThaw } from './commands/thaw.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerDemo } from './commands/demo.ts';
+import { registerDoctor } from './commands/doctor.ts';
 import { registerList } from './commands/list.ts';
 import { registerMan } from './commands/man.ts';
 import { registerSizes } from './commands/sizes.ts';
@@ -57,6 +58,7 @@ export function createProgram(perform: Perform): Command {
     registerList,
     registerTrim,
     registerSizes,
+    registerDoctor,
     registerDemo,
     registerCompletion,
     registerMan,

@@ -32,6 +32,11 @@ export function isTrimmable(disk: DiskDescription): boolean {
   return !disk.readonly && (disk.source !== null || disk.type === 'vhostuser' || disk.type === 'nvme' || disk.type === 'vhostvdpa');
 }
 
+/** A disk whose image is a file or device of the host that runs it. */
+export function hasFilePath(disk: DiskDescription): boolean {
+  return disk.source !== null && (disk.type === 'file' || disk.type === 'block' || disk.type === 'volume');
+}
+
 /** SCSI commands go straight to the device; QEMU's own discard setting has no part in it (hw/scsi/scsi-disk.c, scsi-block). */
 export function isScsiPassthrough(disk: DiskDescription): boolean {
   return disk.device === 'lun' && busOf(disk) === 'scsi';

@@ -3,11 +3,13 @@ import path from 'node:path';
 import type { DiskDescription } from '../libvirt/domain-xml.ts';
 
 /** A mount of /proc/self/mountinfo (proc(5)). */
-interface Mount {
+export interface Mount {
   readonly device: string;
   readonly mountpoint: string;
   readonly type: string;
   readonly source: string;
+  /** Of the mount and of the super block. */
+  readonly options: readonly string[];
 }
 
 /** Reads mountinfo; octal escapes (`\040`) are undone. */
@@ -16,11 +18,12 @@ export function parseMountinfo(text: string): Mount[] {
   for (const line of text.split('\n')) {
     const [before, after] = line.split(' - ');
     const fields = before?.split(' ') ?? [];
-    const [type, source] = after?.split(' ') ?? [];
+    const [type, source, superOptions] = after?.split(' ') ?? [];
     if (fields[2] === undefined || fields[4] === undefined || type === undefined) continue;
     const unescape = (field: string) =>
       field.replace(/\\([0-7]{3})/g, (_match, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-    mounts.push({ device: fields[2], mountpoint: unescape(fields[4]), type, source: unescape(source ?? '') });
+    const options = [...(fields[5] ?? '').split(','), ...(superOptions ?? '').split(',')];
+    mounts.push({ device: fields[2], mountpoint: unescape(fields[4]), type, source: unescape(source ?? ''), options });
   }
   return mounts;
 }
