@@ -4,21 +4,16 @@ import { cleanText } from '../../shared/clean-text.ts';
 /**
  * What we accept from a guest agent, command by command (QEMU, qga/qapi-schema.json). The guest is not trusted: every list and text
  * is bounded, every text is cleaned on the way in, unknown members are dropped. Integers are int64 on the wire and arrive as bigint
- * where they do not fit a double.
+ * where they do not fit a double: a schema takes or refuses them knowingly.
  */
 const text = (max = 300) =>
   z.pipe(
     z.string().check(z.maxLength(64 * 1024)),
     z.transform((value: string) => cleanText(value, max)),
   );
-const integer = z.pipe(
-  z.union([z.bigint(), z.int()]),
-  z.transform((value: bigint | number) => Number(value)),
-);
-const byteCount = z.pipe(
-  z.union([z.bigint(), z.int()]).check(z.refine((value) => value >= 0, 'negative')),
-  z.transform((value: bigint | number) => Number(value)),
-);
+/** Exact in a double: what does not fit one is no credible number or size, and would not be exact in our JSON. */
+const integer = z.int();
+const byteCount = z.int().check(z.nonnegative());
 const list = <T extends z.ZodMiniType>(item: T, max: number) => z.array(item).check(z.maxLength(max));
 
 export const guestInfo = z.object({
@@ -39,9 +34,7 @@ export type OsInfo = z.infer<typeof osInfo>;
 
 /** `trimmed` is what the guest claims; it is never "bytes given back". Before 2.4 the answer was `{}`, Windows gives no counts. */
 export const trimAnswer = z.object({
-  paths: z.optional(
-    list(z.object({ path: text(300), trimmed: z.optional(byteCount), minimum: z.optional(byteCount), error: z.optional(text(300)) }), 4096),
-  ),
+  paths: z.optional(list(z.object({ path: text(300), trimmed: z.optional(byteCount), error: z.optional(text(300)) }), 4096)),
 });
 export type TrimAnswer = z.infer<typeof trimAnswer>;
 
