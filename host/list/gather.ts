@@ -7,6 +7,7 @@ import { isUnreadable, listDomains, readDomains, type Domain, type DomainRef, ty
 import { LayoutMeasurer } from '../sizes/commitment.ts';
 import { sizeDomain } from '../sizes/gather.ts';
 import type { DiskSizes } from '../sizes/schema.ts';
+import { toAppError } from '../../shared/errors.ts';
 import { lastTrims, readHistory, type HistoryEntry } from '../state/history.ts';
 
 export interface ListedDomain {
@@ -24,6 +25,7 @@ export interface GatherOptions {
   readonly probe: boolean;
   readonly stateDirectory: string;
   readonly signal: AbortSignal;
+  readonly warn: (text: string) => void;
 }
 
 const probesAtOnce = 8;
@@ -38,6 +40,17 @@ function learn(probes: ReadonlyMap<string, ProbeResult>): Map<string, KnownAgent
     learned.set(uuid, { kind: probe.facts.kind, version: probe.facts.info.version, os: probe.facts.osText, checkedAt });
   }
   return learned;
+}
+
+/** A cache that cannot be written costs the next `list` its knowledge, not this one its answer. */
+async function remember(learned: ReadonlyMap<string, KnownAgent>, options: GatherOptions): Promise<void> {
+  try {
+    await rememberAgents(options.stateDirectory, learned);
+  } catch (thrown) {
+    const error = toAppError(thrown);
+    if (error.code !== 'state-directory') throw thrown;
+    options.warn(error.message);
+  }
 }
 
 async function probeAll(
@@ -65,7 +78,7 @@ export async function gatherList(connection: Connection, options: GatherOptions)
   const domains = await readDomains(connection, refs, { signal: options.signal });
   const probes = options.probe ? await probeAll(connection, domains, options.signal) : new Map<string, ProbeResult>();
   const learned = learn(probes);
-  await rememberAgents(options.stateDirectory, learned);
+  await remember(learned, options);
   const known = new Map([...(await readKnownAgents(options.stateDirectory)), ...learned]);
   const trims = lastTrims(await readHistory(options.stateDirectory));
   const sizing = { isLocal: connection.uri.isLocal, volumes: new Map<string, string>(), measurer: new LayoutMeasurer(), sparsify: false };

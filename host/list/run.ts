@@ -4,6 +4,7 @@ import { Connection } from '../libvirt/connection.ts';
 import { printEnvelope } from '../report/envelope.ts';
 import { renderTable } from '../report/table.ts';
 import { stateDirectory } from '../state/directory.ts';
+import { cleanText } from '../../shared/clean-text.ts';
 import { gatherList } from './gather.ts';
 import { listResult } from './result.ts';
 import { listColumns, listRow } from './rows.ts';
@@ -14,7 +15,12 @@ export async function runList(context: CommandContext, options: { readonly probe
   const startedAt = new Date();
   const connection = new Connection(context.uri);
   const directory = stateDirectory(context.env);
-  const listed = await gatherList(connection, { probe: options.probe, stateDirectory: directory, signal: context.signal });
+  const listed = await gatherList(connection, {
+    probe: options.probe,
+    stateDirectory: directory,
+    signal: context.signal,
+    warn: (text) => context.log.warn(text),
+  });
   const results = listed.map((each) => listResult(each, frozenByProbe(each.probe?.ok === true ? each.probe.facts.frozen : null)));
   const status = statusOfOutcomes(results.map((result) => (result.status === 'ok' ? 'ok' : 'failed')));
   if (context.json) {
@@ -27,7 +33,7 @@ export async function runList(context: CommandContext, options: { readonly probe
       results.map((result) => listRow(result, Date.now())),
     )}\n`,
   );
-  for (const result of results) if (result.reason !== null) context.say(`${result.name}: ${result.reason}`);
+  for (const result of results) if (result.reason !== null) context.say(`${cleanText(result.name)}: ${result.reason}`);
   return status;
 }
 

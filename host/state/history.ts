@@ -1,4 +1,4 @@
-import { appendFile, readFile, rename, stat } from 'node:fs/promises';
+import { open, readFile, rename, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod/mini';
 import { AppError } from '../../shared/errors.ts';
@@ -24,7 +24,11 @@ const fileName = 'history.jsonl';
 /** At this size the file becomes history.jsonl.1; the older one is dropped. About 40,000 trims are kept. */
 const rotateAtBytes = 4 * 1024 * 1024;
 
-/** Appends entries; one write, so that two processes never mix their lines (O_APPEND). @throws AppError `state-directory`. */
+/**
+ * Appends entries; one write, so that two processes never mix their lines (O_APPEND). A line that was torn by a power cut or a full disk
+ * is ended first, or it would take ours with it.
+ * @throws AppError `state-directory`.
+ */
 export async function appendHistory(directory: string, entries: readonly HistoryEntry[]): Promise<void> {
   if (entries.length === 0) return;
   const file = path.join(await openStateDirectory(directory), fileName);
@@ -34,13 +38,26 @@ export async function appendHistory(directory: string, entries: readonly History
       () => 0,
     );
     if (size > rotateAtBytes) await rename(file, `${file}.1`);
-    await appendFile(file, entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''), { mode: 0o600 });
+    const handle = await open(file, 'a+', 0o600);
+    try {
+      const lines = entries.map((entry) => `${JSON.stringify(entry)}\n`).join('');
+      await handle.appendFile((await endsInLine(handle)) ? lines : `\n${lines}`);
+    } finally {
+      await handle.close();
+    }
   } catch (cause) {
     throw new AppError('state-directory', `${file}: the history cannot be written: ${(cause as Error).message}`, {
       cause,
       context: { file },
     });
   }
+}
+
+async function endsInLine(handle: FileHandle): Promise<boolean> {
+  const { size } = await handle.stat();
+  if (size === 0) return true;
+  const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, size - 1);
+  return buffer[0] === 0x0a;
 }
 
 /** Every entry that can be read, oldest first; a torn or foreign line is passed over. A missing history is empty. */

@@ -21,11 +21,13 @@ export class TrimProgress {
   readonly #running = new Map<string, Running>();
   readonly #lines: ReturnType<typeof createLogUpdate> | null;
   readonly #timer: NodeJS.Timeout | null;
+  #drawing = false;
+  #stopped = false;
 
   /** @param terminal null where nobody watches: then only `names` is kept. */
   constructor(terminal: NodeJS.WriteStream | null) {
     this.#lines = terminal === null ? null : createLogUpdate(terminal);
-    this.#timer = terminal === null ? null : setInterval(() => void this.#draw(), 500).unref();
+    this.#timer = terminal === null ? null : setInterval(() => void this.#tick(), 500).unref();
   }
 
   begin(uuid: string, name: string, read: () => Promise<readonly Measurement[]>): void {
@@ -42,15 +44,25 @@ export class TrimProgress {
   }
 
   stop(): void {
+    this.#stopped = true;
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#lines?.clear();
   }
 
+  /** A reading can take longer than a tick, and it can fail (libvirtd gone): neither is the trim's business. */
+  async #tick(): Promise<void> {
+    if (this.#drawing) return;
+    this.#drawing = true;
+    await this.#draw();
+    this.#drawing = false;
+  }
+
   async #draw(): Promise<void> {
     for (const each of this.#running.values()) {
-      each.now = total(await each.read());
+      each.now = await each.read().then(total, () => null);
       each.before ??= each.now;
     }
+    if (this.#stopped) return;
     this.#lines?.(
       [...this.#running.values()]
         .map((each) => {

@@ -36,7 +36,7 @@ export function trimRows(result: TrimResult): string[][] {
 /** What the guest said, path by path; for -v. */
 export function pathLines(result: TrimResult): string[] {
   return result.paths.map(
-    (path) => `${result.name}: ${path.path}: ${path.error ?? `the guest says ${formatBytes(path.trimmedBytes)} trimmed`}`,
+    (path) => `${cleanText(result.name)}: ${path.path}: ${path.error ?? `the guest says ${formatBytes(path.trimmedBytes)} trimmed`}`,
   );
 }
 

@@ -54,6 +54,7 @@ function domainOptions(each: SelectedDomain, options: TrimOptions, signal: Abort
     dryRun: options.dryRun,
     signal,
     onTrimming: (running, read) => progress.begin(running.uuid, running.name, read),
+    onTrimmed: (running) => progress.end(running.uuid),
   };
 }
 
@@ -109,6 +110,20 @@ function toHistory(uri: string, result: TrimResult): HistoryEntry[] {
   ];
 }
 
+/** What was trimmed is trimmed, also where nobody can write it down. */
+async function keepHistory(context: CommandContext, directory: string, uri: string, finished: readonly TrimOutcome[]): Promise<void> {
+  try {
+    await appendHistory(
+      directory,
+      finished.flatMap((outcome) => toHistory(uri, outcome.result)),
+    );
+  } catch (thrown) {
+    const error = toAppError(thrown);
+    if (error.code !== 'state-directory') throw thrown;
+    context.log.warn(error.message);
+  }
+}
+
 function outcomeOf({ result, neutral }: TrimOutcome, underAll: boolean): Outcome {
   if (result.status === 'ok') return 'ok';
   return underAll && neutral ? 'neutral' : 'failed';
@@ -140,11 +155,7 @@ export async function runTrim(context: CommandContext, words: readonly string[],
     if (interrupted.code !== 'interrupted') throw thrown;
   } finally {
     progress.stop();
-    if (!options.dryRun)
-      await appendHistory(
-        directory,
-        finished.flatMap((outcome) => toHistory(connection.uri.text, outcome.result)),
-      );
+    if (!options.dryRun) await keepHistory(context, directory, connection.uri.text, finished);
   }
   const results = inOrder(selected, finished);
   const status =

@@ -28,6 +28,8 @@ export interface TrimDomainOptions {
   readonly signal: AbortSignal;
   /** Told while the guest trims, so that progress can be shown. */
   readonly onTrimming?: ((domain: Domain, read: () => Promise<readonly Measurement[]>) => void) | undefined;
+  /** Told when the guest's command has surely ended. */
+  readonly onTrimmed?: ((domain: Domain) => void) | undefined;
 }
 
 /** What became of one domain, and whether it counts under --all. */
@@ -68,8 +70,8 @@ export async function trimDomain(
       return finish({ status: 'ok', reason: 'would be trimmed', disks: await dryRunDisks(connection, domain, disks, paths) });
     return finish(await trimMeasured(connection, client, domain, disks, paths, probe.facts, options));
   } catch (thrown) {
-    const error = toAppError(thrown);
-    if (error.code === 'interrupted') throw thrown;
+    const error = toAppError(options.signal.aborted ? options.signal.reason : thrown);
+    if (error.code === 'interrupted') throw error;
     return finish(failure(error)); // also a mistake of ours: it must not cost the other domains their trim
   }
 }
@@ -180,6 +182,7 @@ async function trimMeasured(
   const before = await read();
   options.onTrimming?.(domain, read);
   const trim = await callGuestTrim(client, domain.uuid, facts, options);
+  if (!mayStillRun(trim.error)) options.onTrimmed?.(domain);
   const settled = await settle(read, { signal: options.signal });
   const used = usedBytesPerDisk(domain.disks.filter(isTrimmable), facts.filesystems);
   const judged = disks.map((disk, index) =>
@@ -197,13 +200,28 @@ async function trimMeasured(
       trim,
     ),
   );
-  const [fresh] = await readDomains(connection, [domain], { signal: options.signal });
-  const status = domainStatus(judged, trim, fresh !== undefined && !isUnreadable(fresh) ? fresh : null);
   return {
-    ...status,
+    ...domainStatus(judged, trim, await readAgain(connection, domain, options.signal)),
     disks: judged.map(({ disk }) => disk),
     paths: [...trim.paths],
     guestTrimMs: trim.error === null ? trim.ms : null,
-    guestStillRunning: trim.error?.code === 'agent-silent',
+    guestStillRunning: mayStillRun(trim.error),
   };
+}
+
+/** The command was handed over, and nobody has said that it ended. */
+function mayStillRun(error: AppError | null): boolean {
+  return error !== null && ['agent-silent', 'connection-lost', 'connect-timeout'].includes(error.code);
+}
+
+/** The domain after its trim; null where libvirt cannot say any more: what was measured stays true all the same. */
+async function readAgain(connection: Connection, domain: Domain, signal: AbortSignal): Promise<Domain | null> {
+  try {
+    const [fresh] = await readDomains(connection, [domain], { signal });
+    return fresh === undefined || isUnreadable(fresh) ? null : fresh;
+  } catch (thrown) {
+    const { code } = toAppError(thrown);
+    if (code === 'interrupted' || code === 'internal') throw thrown;
+    return null;
+  }
 }
