@@ -1,0 +1,281 @@
+import type { Clock } from '../schedule/clock.ts';
+import type { Occurrence } from '../schedule/timetable.ts';
+import { describeWait, type TrimQueue, type Turn } from '../trim/queue.ts';
+import { toAppError } from '../../shared/errors.ts';
+import type { ServiceMemory } from './memory.ts';
+import type { AttemptEnd, EngineEvent, RunReason, Target } from './target.ts';
+
+export interface EngineParts {
+  readonly clock: Clock;
+  readonly queue: TrimQueue;
+  readonly memory: ServiceMemory;
+  /** Reads the domain again before it takes a place: its policy, its disks. A string says why it cannot be read now. */
+  readonly prepare: (target: Target, signal: AbortSignal) => Promise<Target | string>;
+  /** Does the work. Never rejects but for `interrupted` and `internal`. */
+  readonly trim: (
+    target: Target,
+    run: { readonly reason: RunReason; readonly due: number; readonly waitedMs: number },
+  ) => Promise<AttemptEnd>;
+  readonly tell: (event: EngineEvent) => void;
+  /** Something went wrong that no code of ours foresaw. */
+  readonly fail: (error: unknown) => void;
+}
+
+/** A domain's place in the plan. */
+interface Entry {
+  target: Target;
+  phase: 'idle' | 'preparing' | 'waiting' | 'running';
+  /** The occurrence that is next to be served, and when it is begun; null where there is none. */
+  next: { readonly due: number; readonly at: number; readonly reason: RunReason } | null;
+  attempts: number;
+  leave: AbortController;
+}
+
+/** When its next run begins; Infinity where there is none. */
+function beginOf(entry: Entry): number {
+  return entry.next?.at ?? Infinity;
+}
+
+/** So late it may begin and still be on time; later than that, time has been lost (the host slept) and the run is a missed one. */
+const tolerableLateMs = 10 * 60_000;
+/** While a hypervisor cannot be reached. */
+const unreachableRetryMs = 60_000;
+
+/**
+ * Serves every domain at its times: once for each occurrence, once for any number of missed ones, never twice at a time. It knows
+ * nothing of libvirt; what it does to a domain is given to it. Invariant: all occurrences up to `memory.covered(key)` are served.
+ */
+export class Engine {
+  readonly #parts: EngineParts;
+  readonly #entries = new Map<string, Entry>();
+  readonly #active = new Set<Promise<void>>();
+  #disarm: (() => void) | undefined;
+  #armedFor = Infinity;
+  #stopped = false;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** Domains that are worked on, by phase. */
+  names(phase: Entry['phase']): string[] {
+    return [...this.#entries.values()].filter((entry) => entry.phase === phase).map(({ target }) => target.name);
+  }
+
+  /** The next runs of all domains, soonest first. */
+  upcoming(): { readonly target: Target; readonly at: number; readonly reason: RunReason }[] {
+    return [...this.#entries.values()]
+      .flatMap(({ target, next, phase }) => (next === null || phase === 'running' ? [] : [{ target, at: next.at, reason: next.reason }]))
+      .sort((a, b) => a.at - b.at);
+  }
+
+  get busy(): boolean {
+    return this.#active.size > 0;
+  }
+
+  /** What is there now. Domains that are not in the list are forgotten, except that a trim which has begun is seen to its end. */
+  update(targets: readonly Target[]): void {
+    const now = this.#parts.clock.now();
+    const present = new Set(targets.map((target) => target.key));
+    for (const [key, entry] of this.#entries) {
+      if (present.has(key) || entry.phase === 'running') continue;
+      this.#entries.delete(key);
+      entry.leave.abort();
+    }
+    for (const target of targets) this.#take(target, now);
+    this.#wake();
+  }
+
+  #take(target: Target, now: number): void {
+    const { memory } = this.#parts;
+    const fingerprint = target.timetable?.fingerprint ?? '';
+    // What was due while other settings held, or while it was excluded, is not missed.
+    const moved = memory.fingerprint(target.key) !== fingerprint;
+    if (moved) memory.cover(target.key, Math.max(now, memory.covered(target.key) ?? 0), fingerprint);
+    memory.see(target.key, now);
+    const entry = this.#entries.get(target.key);
+    if (entry === undefined) {
+      const fresh: Entry = { target, phase: 'idle', next: null, attempts: 0, leave: new AbortController() };
+      this.#entries.set(target.key, fresh);
+      this.#plan(fresh, now);
+    } else {
+      entry.target = target;
+      if (entry.phase === 'idle' && (moved || (entry.next === null) !== (target.timetable === null))) this.#plan(entry, now);
+    }
+  }
+
+  /** Finds what is next for a domain. */
+  #plan(entry: Entry, now: number): void {
+    const { memory } = this.#parts;
+    const { target } = entry;
+    const { timetable } = target;
+    entry.next = null;
+    if (timetable === null) return;
+    const covered = memory.covered(target.key) ?? now;
+    const occurrence = timetable.next(covered);
+    if (occurrence === null) return;
+    if (occurrence.at > now) {
+      entry.next = { ...occurrence, reason: 'schedule' };
+      return;
+    }
+    if (target.catchUp) {
+      entry.next = this.#catchUp(target, occurrence, now);
+    } else {
+      memory.cover(target.key, now, timetable.fingerprint);
+      const later = timetable.next(now);
+      entry.next = later === null ? null : { ...later, reason: 'schedule' };
+    }
+  }
+
+  /** A missed run takes its place in a window that begins now; where its next time comes within another window's length, that one serves for both. */
+  #catchUp(target: Target, missed: Occurrence, now: number): Entry['next'] {
+    const { timetable } = target;
+    if (timetable === null) return null;
+    const at = timetable.allowed(now + timetable.splayMs);
+    const regular = timetable.next(now);
+    if (regular !== null && regular.at <= at + timetable.settings.windowMs) return { ...regular, reason: 'schedule' };
+    this.#parts.tell({ type: 'missed', target, due: missed.due, at });
+    return { due: missed.due, at, reason: 'catch-up' };
+  }
+
+  /** Begins what is due and sleeps until the next is. */
+  #wake(): void {
+    if (this.#stopped) return;
+    const now = this.#parts.clock.now();
+    let soonest = Infinity;
+    const due: Entry[] = [];
+    for (const entry of this.#entries.values()) {
+      if (entry.phase !== 'idle' || entry.next === null) continue;
+      if (now - entry.next.at > tolerableLateMs) this.#plan(entry, now);
+      const at = beginOf(entry);
+      if (at <= now) due.push(entry);
+      else soonest = Math.min(soonest, at);
+    }
+    // Of those that come at once, the one that was served the longest ago goes first: nobody is always last.
+    const served = ({ target }: Entry): number => this.#parts.memory.covered(target.key) ?? 0;
+    for (const entry of due.sort((a, b) => beginOf(a) - beginOf(b) || served(a) - served(b))) this.#launch(entry);
+    this.#arm(soonest);
+  }
+
+  #arm(time: number): void {
+    this.#disarm?.();
+    this.#armedFor = time;
+    this.#disarm = Number.isFinite(time) ? this.#parts.clock.wakeAt(time, () => this.#wake()) : undefined;
+  }
+
+  #launch(entry: Entry): void {
+    entry.phase = 'preparing';
+    const task: Promise<void> = this.#serve(entry)
+      .catch((thrown: unknown) => {
+        if (toAppError(thrown).code !== 'interrupted') this.#parts.fail(thrown);
+        entry.next = null;
+      })
+      .finally(() => {
+        this.#active.delete(task);
+        entry.phase = 'idle';
+        if (entry.next === null) this.#plan(entry, this.#parts.clock.now());
+        if (!this.#stopped && beginOf(entry) < this.#armedFor) this.#arm(beginOf(entry));
+      });
+    this.#active.add(task);
+  }
+
+  async #serve(entry: Entry): Promise<void> {
+    const { clock, memory, prepare, tell } = this.#parts;
+    const { next } = entry;
+    if (next === null) return;
+    const arrivedAt = clock.now();
+    const prepared = await prepare(entry.target, entry.leave.signal);
+    if (typeof prepared === 'string') {
+      this.#postpone(entry, next.due, prepared, clock.now() + unreachableRetryMs);
+      return;
+    }
+    entry.target = prepared;
+    const { timetable } = prepared;
+    if (timetable === null) {
+      memory.cover(prepared.key, clock.now(), '');
+      entry.next = null;
+      return;
+    }
+    const turn = await this.#waitTurn(entry);
+    try {
+      const beginsAt = clock.now();
+      if (!timetable.isOpen(beginsAt)) {
+        this.#postpone(entry, next.due, 'its maintenance window has closed', timetable.allowed(beginsAt));
+        return;
+      }
+      entry.phase = 'running';
+      const before = memory.covered(prepared.key) ?? 0;
+      memory.cover(prepared.key, beginsAt, timetable.fingerprint);
+      // On disk before the guest is asked: a daemon that dies now must not do it again.
+      const unsaved = await memory.save().then(() => null, toAppError);
+      if (unsaved !== null) {
+        memory.cover(prepared.key, before, timetable.fingerprint);
+        this.#postpone(entry, next.due, unsaved.message, timetable.allowed(beginsAt + unreachableRetryMs));
+        return;
+      }
+      tell({ type: 'started', target: prepared, reason: next.reason, due: next.due, waitedMs: beginsAt - arrivedAt });
+      const end = await this.#parts.trim(prepared, { reason: next.reason, due: next.due, waitedMs: beginsAt - arrivedAt });
+      this.#conclude(entry, next.due, before, beginsAt, end);
+    } finally {
+      turn.leave();
+    }
+  }
+
+  async #waitTurn(entry: Entry): Promise<Turn> {
+    const { target, leave } = entry;
+    entry.phase = 'waiting';
+    const claim = { label: target.name, hypervisor: target.hypervisor, backends: target.backends };
+    return this.#parts.queue.enter(claim, leave.signal, (wait) => this.#parts.tell({ type: 'waiting', target, what: describeWait(wait) }));
+  }
+
+  #conclude(entry: Entry, due: number, before: number, beganAt: number, end: AttemptEnd): void {
+    const { clock, memory, tell } = this.#parts;
+    const { target } = entry;
+    const now = clock.now();
+    const { timetable } = target;
+    if (timetable === null) return;
+    entry.next = null;
+    const { again } = end;
+    if (again === null) {
+      entry.attempts = 0;
+    } else if (entry.attempts + 1 < again.attempts) {
+      memory.cover(target.key, before, timetable.fingerprint);
+      entry.attempts += 1;
+      this.#postpone(entry, due, again.why, timetable.allowed(now + again.afterMs));
+      return;
+    } else {
+      entry.attempts = 0;
+      tell({ type: 'gave-up', target, why: again.why });
+    }
+    const passed = timetable.next(beganAt);
+    if (passed !== null && passed.due <= now) {
+      tell({ type: 'not-doubled', target, due: passed.due });
+      memory.cover(target.key, now, timetable.fingerprint);
+    }
+  }
+
+  /** Later, unless its next regular time comes first: then that one serves for both. */
+  #postpone(entry: Entry, due: number, why: string, until: number): void {
+    const { target } = entry;
+    const regular = target.timetable?.next(this.#parts.clock.now()) ?? null;
+    if (regular !== null && regular.at <= until) {
+      entry.attempts = 0;
+      entry.next = { ...regular, reason: 'schedule' };
+    } else {
+      entry.next = { due, at: until, reason: 'retry' };
+    }
+    this.#parts.tell({ type: 'postponed', target, why, until: entry.next.at });
+  }
+
+  /** Begins nothing more and sends away who waits. What runs goes on; `settled` tells its end. */
+  stop(): void {
+    this.#stopped = true;
+    this.#disarm?.();
+    for (const entry of this.#entries.values()) if (entry.phase !== 'running') entry.leave.abort();
+  }
+
+  /** When nothing is prepared, waits or runs any more. */
+  async settled(): Promise<void> {
+    while (this.#active.size > 0) await Promise.all(this.#active);
+  }
+}
