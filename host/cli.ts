@@ -9,6 +9,7 @@ import { registerThaw } from './commands/thaw.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerDoctor } from './commands/doctor.ts';
+import { registerFix } from './commands/fix.ts';
 import { registerList } from './commands/list.ts';
 import { registerMan } from './commands/man.ts';
 import { registerSizes } from './commands/sizes.ts';
@@ -59,6 +60,7 @@ export function createProgram(perform: Perform): Command {
     registerTrim,
     registerSizes,
     registerDoctor,
+    registerFix,
     registerDemo,
     registerCompletion,
     registerMan,

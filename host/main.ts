@@ -24,6 +24,18 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+async function ask(question: string): Promise<boolean | null> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return null;
+  const { createInterface } = await import('node:readline/promises');
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(question, { signal: controller.signal });
+    return /^y(es)?$/i.test(answer.trim());
+  } finally {
+    terminal.close();
+  }
+}
+
 async function createContext(globals: GlobalOptions): Promise<CommandContext> {
   const { createLogger } = await import('./logger.ts'); // not for --version and --help
   const write = (text: string): void => void process.stderr.write(text);
@@ -39,6 +51,7 @@ async function createContext(globals: GlobalOptions): Promise<CommandContext> {
     signal: controller.signal,
     out: (text) => void process.stdout.write(text),
     say: (text) => (quiet ? undefined : write(`${text}\n`)),
+    ask,
     stdoutIsTerminal: process.stdout.isTTY,
     progressStream: process.stderr.isTTY && !quiet && globals.json !== true ? process.stderr : null,
     color,

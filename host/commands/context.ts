@@ -29,6 +29,8 @@ export interface CommandContext {
   readonly out: (text: string) => void;
   /** Diagnostics for a person. Silent under -q. */
   readonly say: (text: string) => void;
+  /** Asks a person for yes or no on the terminal; null where there is none. */
+  readonly ask: (question: string) => Promise<boolean | null>;
   readonly stdoutIsTerminal: boolean;
   /** Where progress is drawn: stderr if it is a terminal and neither -q nor --json was given; else null. */
   readonly progressStream: NodeJS.WriteStream | null;
