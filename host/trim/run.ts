@@ -1,17 +1,15 @@
-import { hostname } from 'node:os';
 import { AgentClient } from '../agent/client.ts';
 import type { CommandContext } from '../commands/context.ts';
 import { statusOfError, statusOfOutcomes, type Outcome } from '../commands/exit-status.ts';
-import { isTrimmable } from '../doctor/subject.ts';
 import { Connection } from '../libvirt/connection.ts';
-import { isUnreadable, listDomains, type Domain, type UnreadableDomain } from '../libvirt/domains.ts';
+import { listDomains } from '../libvirt/domains.ts';
 import { loadConfig } from '../policy/config.ts';
 import { printEnvelope } from '../report/envelope.ts';
 import { renderTable } from '../report/table.ts';
 import { stateDirectory } from '../state/directory.ts';
 import { appendHistory, type HistoryEntry } from '../state/history.ts';
 import { toAppError, type AppError } from '../../shared/errors.ts';
-import { backendOf } from './backend.ts';
+import { backendsOf, hostOfUri } from './backend.ts';
 import { explainGain, gainsSince, surveyFilesystems, type FilesystemGain } from './free-space.ts';
 import type { TrimOptions } from './options.ts';
 import { TrimProgress } from './progress.ts';
@@ -20,13 +18,6 @@ import { runWithinLimits } from './scheduler.ts';
 import type { TrimResult } from './schema.ts';
 import { selectDomains, type Selected, type SelectedDomain } from './select.ts';
 import { emptyResult, trimDomain, type TrimDomainOptions, type TrimOutcome } from './trim-domain.ts';
-
-/** Every backend of a domain's disks; a domain that cannot be read occupies none. */
-async function backendsOf(domain: Domain | UnreadableDomain, connection: Connection): Promise<string[]> {
-  if (isUnreadable(domain)) return [];
-  const place = { isLocal: connection.uri.isLocal, host: connection.uri.isLocal ? hostname() : connection.name };
-  return [...new Set(await Promise.all(domain.disks.filter(isTrimmable).map((disk) => backendOf(disk, place))))];
-}
 
 function notFound(selected: Extract<Selected, { error: AppError }>): TrimOutcome {
   const { code, message } = selected.error;
@@ -68,11 +59,12 @@ export async function trimSelected(
   onDone: (outcome: TrimOutcome) => void,
 ): Promise<TrimOutcome[]> {
   const client = new AgentClient(connection);
+  const place = { isLocal: connection.uri.isLocal, host: hostOfUri(connection.uri) };
   const jobs = await Promise.all(
     selected.map(async (each) => {
       if (!('ref' in each)) return { backends: [], run: async () => notFound(each) };
       return {
-        backends: await backendsOf(each.domain, connection),
+        backends: await backendsOf(each.domain, place, each.policy?.backend.value),
         run: async () => {
           const outcome =
             excludedByPolicy(each, options) ??
