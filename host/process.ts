@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { execa, type Options, type ResultPromise } from 'execa';
 import { AppError } from '../shared/errors.ts';
 
@@ -121,8 +122,15 @@ export type RunningTool = ResultPromise<{ reject: false; buffer: false }>;
  */
 export function spawnTool(file: string, args: readonly string[], options: SpawnOptions = {}): RunningTool {
   const [stdin, stdout, stderr] = options.stdio ?? ['pipe', 'pipe', 'pipe'];
-  const target = (to: typeof stdout) => (typeof to === 'string' ? to : { ...to, append: true });
-  return execa(file, args, {
+  // A descriptor of the file itself: execa's own `{ file }` is a pipe to us, which would keep us alive and end with us.
+  const opened: number[] = [];
+  const target = (to: typeof stdout): 'pipe' | 'ignore' | number => {
+    if (typeof to === 'string') return to;
+    const descriptor = openSync(to.file, 'a', 0o600);
+    opened.push(descriptor);
+    return descriptor;
+  };
+  const child = execa(file, args, {
     ...ownSession,
     reject: false,
     buffer: false,
@@ -133,6 +141,8 @@ export function spawnTool(file: string, args: readonly string[], options: SpawnO
     stdout: target(stdout),
     stderr: target(stderr),
   } as { reject: false; buffer: false }) as RunningTool;
+  for (const descriptor of opened) closeSync(descriptor);
+  return child;
 }
 
 /** Runs the administrator's own command in our terminal's foreground (`quiesce -- COMMAND`): shares our streams and our session. */
