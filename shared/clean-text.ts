@@ -7,6 +7,5 @@ export function cleanText(text: string, maxLength = 200): string {
   return bounded
     .replace(/[\n\t]/g, ' ')
     .replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
-    .replace(/[\ud800-\udbff](?![\udc00-\udfff])/g, '\ufffd')
-    .replace(/(^|[^\ud800-\udbff])[\udc00-\udfff]/g, '$1\ufffd');
+    .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, '\ufffd');
 }
