@@ -72,7 +72,8 @@ async function writeImage(disk: Disk, raw: string, file: string): Promise<void> 
   const size = String(spec.sizeBytes ?? defaultDiskBytes);
   const create = ['create', '-q', '-f', format, ...options.flatMap((option) => ['-o', option])];
   await runChecked('qemu-img', [...create, file, size], { timeoutMs });
-  await runChecked('qemu-img', ['convert', '-n', '-f', 'raw', '-O', format, raw, file], { timeoutMs });
+  // Without --target-is-zero it would punch the source's holes into a preallocated image.
+  await runChecked('qemu-img', ['convert', '-n', '--target-is-zero', '-f', 'raw', '-O', format, raw, file], { timeoutMs });
 }
 
 async function attachLoop(hypervisor: Hypervisor, file: string): Promise<string> {

@@ -125,6 +125,13 @@ export class Guest {
     return this.connection.run(command, { timeoutMs: callTimeoutMs });
   }
 
+  /** One agent command through real virsh; the value of its `return`. @throws AppError whatever went wrong. */
+  async agent(command: string, args?: Readonly<Record<string, unknown>>, timeoutSeconds = 5): Promise<unknown> {
+    const request = JSON.stringify(args === undefined ? { execute: command } : { execute: command, arguments: args });
+    const reply = await this.virsh('qemu-agent-command', this.uuid, request, '--timeout', String(timeoutSeconds));
+    return (JSON.parse(reply) as { return: unknown }).return;
+  }
+
   /** QEMU's process id on this machine, null while it is off. */
   async qemuPid(): Promise<number | null> {
     const path = this.hypervisor.path('run', 'qemu', `${this.name}.pid`);

@@ -11,6 +11,7 @@ interface UpOptions {
   readonly format: 'qcow2' | 'raw';
   readonly discard: 'unmap' | 'ignore' | 'absent';
   readonly disks: number;
+  readonly block?: boolean;
   readonly agent: 'qemu-ga' | 'virt-trim' | 'none';
   readonly agentProgram?: string;
 }
@@ -39,6 +40,7 @@ async function up(options: UpOptions): Promise<void> {
     bus: options.bus,
     filesystem: options.filesystem,
     format: options.format,
+    block: options.block,
     discard: options.discard === 'absent' ? null : options.discard,
   };
   const specs = Array.from({ length: options.guests }, (_, index) => ({
@@ -55,6 +57,7 @@ const program = new Command('rig').description('a private hypervisor with throw-
 program
   .command('up')
   .option('--guests <n>', 'tiny guests', count, 1)
+  .option('--block', 'the disks are block devices (loop) on the host')
   .option('--disks <n>', 'disks of each', count, 1)
   .option('--machine <type>', 'QEMU machine type, such as pc-i440fx-3.1')
   .addOption(new Option('--bus <bus>').choices(['virtio', 'scsi', 'sata', 'ide']).default('virtio'))

@@ -1,4 +1,5 @@
 import { type Hypervisor, type HypervisorOptions, startHypervisor } from '../../host/demo/hypervisor.ts';
+import { defineDebianGuest, type DebianGuestSpec } from './debian-guest.ts';
 import { ScriptedAgent, type AgentScript } from './scripted-agent.ts';
 import type { Guest } from '../../host/demo/guest.ts';
 import { defineTinyGuest, type TinyGuestSpec } from '../../host/demo/tiny-guest.ts';
@@ -25,6 +26,11 @@ export class Rig implements AsyncDisposable {
   /** Defines and boots a tiny guest, and waits for its agent where it has one. */
   async boot(spec: TinyGuestSpec): Promise<Guest> {
     return (await this.define(spec)).boot();
+  }
+
+  /** Boots a whole Debian (20 s; the first time a minute or two more). */
+  async bootDebian(spec: DebianGuestSpec): Promise<Guest> {
+    return (await defineDebianGuest(this.hypervisor, spec)).boot(bootAllTimeoutMs);
   }
 
   /** Boots a tiny guest whose agent the test plays; `script` says how. */
