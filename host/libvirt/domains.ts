@@ -25,11 +25,11 @@ export async function listDomains(connection: Connection, options: RunOptions = 
   return parseDomainList(await connection.run(['list', '--all', '--uuid', '--name'], options));
 }
 
-/** Reads `virsh list --all --uuid --name`: UUID, a space, the name, padding. */
+/** Reads `virsh list --all --uuid --name`: UUID, a space, and the name as it is, spaces at its ends included (9.0, 11.3: no padding). */
 export function parseDomainList(text: string): DomainRef[] {
   const refs: DomainRef[] = [];
   for (const line of text.split('\n')) {
-    const match = /^([0-9a-f]{8}-[0-9a-f-]{27}) (.*?)\s*$/.exec(line);
+    const match = /^([0-9a-f]{8}-[0-9a-f-]{27}) (.*)$/.exec(line);
     if (match !== null) refs.push({ uuid: match[1] ?? '', name: match[2] ?? '' });
   }
   return refs.sort((a, b) => (a.name < b.name ? -1 : 1));
