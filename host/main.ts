@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { CommanderError } from 'commander';
+import { CommanderError, type Command } from 'commander';
 import { AppError, toAppError } from '../shared/errors.ts';
 import { createProgram, type GlobalOptions } from './cli.ts';
 import { exitStatus, type CommandContext } from './commands/context.ts';
@@ -68,16 +68,20 @@ function reportError(thrown: unknown, context: CommandContext, command: string):
   return status;
 }
 
+/** Also `lease renew`: a command below a command would end the process by itself, with a status that is not ours. */
+function everyCommand(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(everyCommand)];
+}
+
 const program = createProgram(async (work) => {
   const context = await createContext(program.opts<GlobalOptions>());
   try {
     process.exitCode = await work(context);
   } catch (thrown) {
-    process.exitCode = reportError(thrown, context, process.argv[2] ?? '');
+    process.exitCode = reportError(thrown, context, program.args[0] ?? '');
   }
 });
-program.exitOverride();
-for (const command of program.commands) command.exitOverride();
+for (const command of everyCommand(program)) command.exitOverride();
 
 try {
   await program.parseAsync(process.argv);

@@ -28,7 +28,7 @@ function describe(command: Command): CommandWords {
 }
 
 /** Live names: virsh answers in 14 ms, a Node start-up would be felt at every press of Tab. */
-const liveNames = 'virsh -q ${uri:+-c "$uri"} list --all --name 2>/dev/null';
+const liveNames = 'virsh -q "${connect[@]}" list --all --name 2>/dev/null';
 
 function renderBash(commands: readonly CommandWords[], globals: readonly string[]): string {
   const cases = commands
@@ -39,14 +39,19 @@ function renderBash(commands: readonly CommandWords[], globals: readonly string[
     .join('\n');
   return `# bash completion for virt-trim; made by "virt-trim completion bash"
 _virt_trim() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} uri='' verb='' words='' domains=0 i
-  for ((i = 1; i < COMP_CWORD; i++)); do
-    case \${COMP_WORDS[i]} in
-      -c|--connect) ((i++)); uri=\${COMP_WORDS[i]} ;;
+  # The line itself: in COMP_WORDS a URI is in pieces, cut at its ':' and '='.
+  local line=\${COMP_LINE:0:COMP_POINT} cur='' uri='' verb='' words='' prefix='' domains=0 given i
+  read -a given <<< "$line"
+  if [[ $line != *[[:space:]] ]]; then cur=\${given[-1]}; unset 'given[-1]'; fi
+  for ((i = 1; i < \${#given[@]}; i++)); do
+    case \${given[i]} in
+      -c|--connect) ((i++)); uri=\${given[i]-} ;;
       -*) ;;
-      *) verb=\${COMP_WORDS[i]}; break ;;
+      *) verb=\${given[i]}; break ;;
     esac
   done
+  COMPREPLY=()
+  case \${given[-1]} in -c|--connect) return ;; esac
   case $verb in
     '') words='${[...commands.map((command) => command.name), ...globals].join(' ')}' ;;
 ${cases}
@@ -54,9 +59,12 @@ ${cases}
   local IFS=$'\\n'
   COMPREPLY=($(compgen -W "\${words// /$'\\n'}" -- "$cur"))
   if ((domains)) && [[ $cur != -* ]]; then
-    local name
-    while read -r name; do
-      [[ -n $name && $name == "$cur"* ]] && COMPREPLY+=("$(printf '%q' "$name")")
+    # Bash replaces what stands behind the last of its word breaks, not the whole word.
+    [[ $cur == *[:=]* && $COMP_WORDBREAKS == *[:=]* ]] && prefix=\${cur%"\${cur##*[:=]}"}
+    local name connect=()
+    [[ -n $uri ]] && connect=(-c "$uri")
+    while IFS= read -r name; do
+      [[ -n $name && $name == "$cur"* ]] && COMPREPLY+=("$(printf '%q' "\${name#"$prefix"}")")
     done < <(${liveNames})
   fi
 }
@@ -76,14 +84,14 @@ function renderZsh(commands: readonly CommandWords[], globals: readonly string[]
   return `#compdef virt-trim
 # made by "virt-trim completion zsh"
 _virt_trim() {
-  local -a verbs names
+  local -a verbs names connect
   local uri='' verb='' i
   verbs=(
 ${verbs}
   )
   for ((i = 2; i < CURRENT; i++)); do
     case $words[i] in
-      -c|--connect) ((i++)); uri=$words[i] ;;
+      -c|--connect) ((i++)); uri=\${(Q)words[i]} ;;
       -*) ;;
       *) verb=$words[i]; break ;;
     esac
@@ -93,12 +101,14 @@ ${verbs}
     compadd -- ${globals.join(' ')}
     return
   fi
+  [[ -n $uri ]] && connect=(-c "$uri")
   names=(\${(f)"$(${liveNames})"})
   case $verb in
 ${cases}
   esac
 }
-compdef _virt_trim virt-trim
+# Sourced, or found in fpath, where this file is the function's first call.
+if [[ $funcstack[1] == _virt_trim ]]; then _virt_trim "$@"; else compdef _virt_trim virt-trim; fi
 `;
 }
 
@@ -107,7 +117,13 @@ function renderFish(commands: readonly CommandWords[], globals: readonly string[
   const flag = (name: string) => (name.startsWith('--') ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`);
   const lines = [
     '# made by "virt-trim completion fish"',
-    "function __virt_trim_domains; virsh -q list --all --name 2>/dev/null | string match -rv '^$'; end",
+    'function __virt_trim_domains',
+    '  set -l words (commandline -opc)',
+    '  set -l at (contains -i -- -c $words; or contains -i -- --connect $words)',
+    '  set -l connect',
+    '  test -n "$at"; and set connect -c $words[(math $at + 1)]',
+    "  virsh -q $connect list --all --name 2>/dev/null | string match -rv '^$'",
+    'end',
     'complete -c virt-trim -f',
     ...globals.map((name) => `complete -c virt-trim ${flag(name)}`),
   ];
