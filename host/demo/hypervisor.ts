@@ -72,7 +72,8 @@ export class Hypervisor implements AsyncDisposable {
 
   /** Runs a program inside the hypervisor's mount namespace (its /dev, /run, /etc/libvirt). */
   enter(file: string, args: readonly string[], timeoutMs = 10_000): Promise<ToolResult> {
-    return runTool('nsenter', ['--mount', `--target=${this.anchorPid}`, '--', file, ...args], { timeoutMs });
+    // --root: in a chroot the namespace's own root is the machine's, not ours.
+    return runTool('nsenter', ['--mount', '--root', `--target=${this.anchorPid}`, '--', file, ...args], { timeoutMs });
   }
 
   /** The daemon's process id, null while none runs. */
