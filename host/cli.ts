@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import type { Perform } from './commands/context.ts';
+import { registerAgent } from './commands/agent.ts';
 import { registerFreeze } from './commands/freeze.ts';
 import { registerLease } from './commands/lease.ts';
 import { registerQuiesce } from './commands/quiesce.ts';
@@ -69,6 +70,7 @@ export function createProgram(perform: Perform): Command {
     registerLease,
     registerQuiesce,
     registerRecover,
+    registerAgent,
   ])
     register(program, perform);
   return program;

@@ -12,7 +12,8 @@ const known: readonly Known[] = [
   {
     // Seen with 7.2; QEMU 10.0 dedupes by device (qga/commands-linux.c).
     id: 'loop-mount-deadlock',
-    message: 'qemu-ga before 10.0 freezes for ever where a loop mount lies on a file system that is mounted twice (cPanel, CloudLinux, snaps)',
+    message:
+      'qemu-ga before 10.0 freezes for ever where a loop mount lies on a file system that is mounted twice (cPanel, CloudLinux, snaps)',
     applies: (facts, major) => facts.kind === 'qemu-ga' && !facts.isWindows && major < 10,
   },
   {
@@ -22,7 +23,8 @@ const known: readonly Known[] = [
   },
   {
     id: 'vss-full-backup',
-    message: "qemu-ga on Windows asks VSS for a full backup, which truncates the logs of SQL Server and Exchange; set the registry's VssOption to 5",
+    message:
+      "qemu-ga on Windows asks VSS for a full backup, which truncates the logs of SQL Server and Exchange; set the registry's VssOption to 5",
     applies: (facts) => facts.isWindows,
   },
   {

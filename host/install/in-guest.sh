@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs as root inside a guest: over ssh, from the ISO, by cloud-init, through an agent, or in libguestfs' appliance ("offline").
 #
-#   in-guest.sh install auto|qemu-ga|virt-trim [offline]
+#   in-guest.sh install|upgrade auto|qemu-ga|virt-trim [offline]
 #   in-guest.sh remove [offline]
 #
 # Beside it lie the files it may need: virt-trim-agent-ARCH, SHA256SUMS, service files, packages/*. What it brings is listed in
@@ -16,6 +16,11 @@ verb=${1-}
 choice=${2-}
 mode=${3-live}
 [ "$verb" = remove ] && mode=${2-live}
+upgrade=no
+if [ "$verb" = upgrade ]; then
+  upgrade=yes
+  verb=install
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 state=/var/lib/virt-trim
 list=$state/installed
@@ -158,7 +163,7 @@ install_qemu_ga() {
   [ -n "$manager" ] || return 20
   if have qemu-ga; then
     enable_service qemu-guest-agent
-    if [ "${upgrade-}" != yes ]; then return 0; fi
+    if [ $upgrade = no ]; then return 0; fi
   fi
   packages "$manager" >$state/before || return 21
   brought "manager $manager"
@@ -271,6 +276,8 @@ explain() {
 
 case $verb in
 install)
+  before=no
+  [ -s $list ] && before=yes
   if ! mkdir -p $state || ! : >>$list; then fail 22 "nothing can be written below $state: no space, or read-only"; fi
   status=20
   agent=qemu-ga
@@ -285,7 +292,8 @@ install)
     status=$?
   fi
   if [ $status -ne 0 ]; then
-    remove_all
+    # What an earlier install brought stays.
+    [ $before = yes ] || remove_all
     explain $status
   fi
   brought "agent $agent"
@@ -296,5 +304,5 @@ remove)
   remove_all || fail 21 "the package manager could not remove what was installed"
   result removed
   ;;
-*) fail 2 "usage: $0 install auto|qemu-ga|virt-trim [offline] | remove [offline]" ;;
+*) fail 2 "usage: $0 install|upgrade auto|qemu-ga|virt-trim [offline] | remove [offline]" ;;
 esac

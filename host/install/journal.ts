@@ -8,7 +8,13 @@ import { openStateDirectory } from '../state/directory.ts';
 import { syncDirectory, writeDurably } from '../state/durable.ts';
 
 /** One image that is changed through an overlay in the journal's own directory. */
-const overlayNote = z.object({ target: z.string(), base: z.string(), format: z.enum(['qcow2', 'raw']), file: z.string(), baseStamp: z.string() });
+const overlayNote = z.object({
+  target: z.string(),
+  base: z.string(),
+  format: z.enum(['qcow2', 'raw']),
+  file: z.string(),
+  baseStamp: z.string(),
+});
 export type OverlayNote = z.infer<typeof overlayNote>;
 
 /** An ISO that was put into the domain. */
@@ -28,10 +34,12 @@ const notes = z.object({
   overlays: z.array(overlayNote),
   /** From here on the images may hold a part of the overlays: only going forward makes them whole. */
   committing: z.boolean(),
+  /** The images are changed, whole, and a receipt says so: `agent remove` is the way back. */
+  committed: z.boolean(),
   medium: z.nullable(mediumNote),
   /** What runs in the guest, and how it is reached; to be taken back there. */
   ssh: z.nullable(z.string()),
-  sshIdentity: z.nullable(z.string()),
+  sshConfig: z.nullable(z.string()),
   insideGuest: z.boolean(),
   started: z.boolean(),
 });
@@ -43,9 +51,10 @@ export const noNotes: Notes = {
   channelConfig: false,
   overlays: [],
   committing: false,
+  committed: false,
   medium: null,
   ssh: null,
-  sshIdentity: null,
+  sshConfig: null,
   insideGuest: false,
   started: false,
 };
@@ -75,6 +84,7 @@ export function installsDirectory(stateDirectory: string): string {
 
 const fileName = 'journal.json';
 const keptXmlName = 'inactive.xml';
+const changedXmlName = 'changed.xml';
 
 /** Whether the process that wrote the journal still works on it. */
 export function isOwned(record: JournalRecord): boolean {
@@ -120,6 +130,16 @@ export class Journal {
 
   async keptXml(): Promise<string> {
     return readFile(path.join(this.directory, keptXmlName), 'utf8');
+  }
+
+  /** What our own change made of it: only while it still stands so may the kept one be put back as a whole. */
+  async noteChangedXml(inactive: string): Promise<void> {
+    await writeDurably(path.join(this.directory, changedXmlName), inactive);
+  }
+
+  /** Null where the change did not get that far. */
+  async changedXml(): Promise<string | null> {
+    return readFile(path.join(this.directory, changedXmlName), 'utf8').catch(() => null);
   }
 
   async close(): Promise<void> {

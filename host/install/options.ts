@@ -13,7 +13,7 @@ export interface RawInstallOptions {
   readonly agent?: string;
   readonly package?: readonly string[];
   readonly ssh?: string;
-  readonly identity?: string;
+  readonly sshConfig?: string;
   readonly iso?: string;
   readonly boot?: boolean;
   readonly upgrade?: boolean;
@@ -33,7 +33,8 @@ export interface InstallOptions {
   readonly packages: readonly string[];
   /** `[user@]host[:port]`, with `{name}` for the domain's name. */
   readonly ssh: string | null;
-  readonly identity: string | null;
+  /** ssh(1) -F. */
+  readonly sshConfig: string | null;
   /** The virtio-win ISO. */
   readonly iso: string | null;
   readonly boot: boolean;
@@ -82,7 +83,9 @@ function sshOf(text: string | undefined): string | null {
 function packageOf(text: string): string {
   const file = existingFile('--package', text);
   if (!/^[A-Za-z0-9][A-Za-z0-9_.+~:-]*\.(?:deb|rpm|apk|pkg\.tar\.(?:zst|xz))$/.test(path.basename(file)))
-    throw new AppError('usage', `--package '${text}': expected a .deb, .rpm, .apk or .pkg.tar.zst file`, { context: { option: '--package' } });
+    throw new AppError('usage', `--package '${text}': expected a .deb, .rpm, .apk or .pkg.tar.zst file`, {
+      context: { option: '--package' },
+    });
   return file;
 }
 
@@ -91,13 +94,16 @@ export function readInstallOptions(domains: readonly string[], raw: RawInstallOp
   checkSelection({ words: domains, all: raw.allMissing === true });
   const milliseconds = raw.timeout === undefined ? defaultTimeoutSeconds * 1000 : parseDuration(raw.timeout);
   if (milliseconds === null || milliseconds < 1000 || milliseconds > 86_400_000)
-    throw new AppError('usage', `--timeout '${raw.timeout ?? ''}': expected a duration from 1s to 1d`, { context: { option: '--timeout' } });
+    throw new AppError('usage', `--timeout '${raw.timeout ?? ''}': expected a duration from 1s to 1d`, {
+      context: { option: '--timeout' },
+    });
   const via = viaOf(raw.via);
   if (via === 'ssh' && raw.ssh === undefined) throw new AppError('usage', '--via ssh needs --ssh [USER@]HOST[:PORT]');
   if (raw.allMissing === true && raw.ssh !== undefined && !raw.ssh.includes('{name}'))
     throw new AppError('usage', `--ssh '${raw.ssh}': with --all-missing it must hold {name}, or every guest would be the same one`);
   if (raw.print === true && via !== 'cloud-init') throw new AppError('usage', '--print belongs to --via cloud-init');
-  if (raw.package !== undefined && raw.agent === 'virt-trim') throw new AppError('usage', '--package brings qemu-ga, --agent says virt-trim');
+  if (raw.package !== undefined && raw.agent === 'virt-trim')
+    throw new AppError('usage', '--package brings qemu-ga, --agent says virt-trim');
   return {
     allMissing: raw.allMissing === true,
     exclude: raw.exclude ?? [],
@@ -105,7 +111,7 @@ export function readInstallOptions(domains: readonly string[], raw: RawInstallOp
     agent: raw.package === undefined ? agentOf(raw.agent) : 'qemu-ga',
     packages: (raw.package ?? []).map(packageOf),
     ssh: sshOf(raw.ssh),
-    identity: raw.identity === undefined ? null : existingFile('--identity', raw.identity),
+    sshConfig: raw.sshConfig === undefined ? null : existingFile('--ssh-config', raw.sshConfig),
     iso: raw.iso === undefined ? null : existingFile('--iso', raw.iso),
     boot: raw.boot === true,
     upgrade: raw.upgrade === true,

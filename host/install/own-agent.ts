@@ -69,4 +69,3 @@ export async function loadOwnAgent(agents: readonly OwnAgent[], arch: string): P
   if (machine !== arch) throw new AppError('refused', `${agent.file}: is a program for ${machine ?? 'another machine'}, not for ${arch}`);
   return { ...agent, content, sha256 };
 }
-

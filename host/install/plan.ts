@@ -55,9 +55,14 @@ function obstacle(way: Way, situation: Situation, options: PlanOptions): string 
       if (domain.id !== null) return 'the domain is not off';
       if (situation.hasManagedSave) return 'its memory is saved (managed save): start it, or drop that with virsh managedsave-remove';
       if (!isLocal) return 'its images are on another host; run virt-trim there';
-      if (tools.guestfish === null) return "guestfish is not installed (Debian: guestfish, Fedora: guestfs-tools)";
+      if (tools.guestfish === null) return 'guestfish is not installed (Debian: guestfish, Fedora: guestfs-tools)';
       if (offlineDisks(situation).length === 0) return 'it has no disk';
-      return domain.disks.filter(isTrimmable).map(offlineObstacle).find((reason) => reason !== null) ?? null;
+      return (
+        domain.disks
+          .filter(isTrimmable)
+          .map(offlineObstacle)
+          .find((reason) => reason !== null) ?? null
+      );
     case 'ssh':
       if (!running) return `the domain is ${domain.state}`;
       if (tools.ssh === null) return 'ssh is not installed';
@@ -68,7 +73,7 @@ function obstacle(way: Way, situation: Situation, options: PlanOptions): string 
       if (!isLocal) return 'the seed would have to lie on another host; use --print';
       if (tools.isoMaker === null) return 'no program that makes ISO images (xorriso, genisoimage)';
       return options.boot ? null : 'needs --boot, or --print to hand the seed out yourself';
-    case 'iso':
+    default:
       if (!running) return `the domain is ${domain.state}`;
       if (!isLocal) return 'the ISO would have to lie on another host';
       return tools.isoMaker === null && options.iso === null ? 'no program that makes ISO images (xorriso, genisoimage)' : null;
@@ -112,26 +117,56 @@ function attempt(via: Way, situation: Situation, options: PlanOptions): Attempt 
   } as const;
   switch (via) {
     case 'agent':
-      return { via, agent: agent ?? (situation.agent?.kind === 'virt-trim' ? 'virt-trim' : 'qemu-ga'), pending: null, steps: [{ kind: 'run-agent', agent: agent ?? 'qemu-ga' }, ...finish] };
+      return {
+        via,
+        agent: agent ?? (situation.agent?.kind === 'virt-trim' ? 'virt-trim' : 'qemu-ga'),
+        pending: null,
+        steps: [{ kind: 'run-agent', agent: agent ?? 'qemu-ga' }, ...finish],
+      };
     case 'offline': {
-      const change: Step[] = [{ kind: 'overlay', disks: offlineDisks(situation) }, { kind: 'change-image', verb: 'install', agent }, { kind: 'commit-image' }];
-      if (options.boot) return { via, agent, pending: null, steps: [...change, ...head, { kind: 'start' }, ...finish, { kind: 'stop' }] };
+      // The channel comes before the commit: once the images are changed, only going forward is left.
+      const change: Step[] = [
+        { kind: 'overlay', disks: offlineDisks(situation) },
+        { kind: 'change-image', verb: 'install', agent },
+        ...head,
+        { kind: 'commit-image' },
+      ];
+      if (options.boot) return { via, agent, pending: null, steps: [...change, { kind: 'start' }, ...finish, { kind: 'stop' }] };
       const reason = 'it is installed and enabled; start the domain, then run this again to have it proven (or give --boot)';
-      return { via, agent, pending: { code: 'needs-boot', reason }, steps: [...change, ...head] };
+      return { via, agent, pending: { code: 'needs-boot', reason }, steps: change };
     }
     case 'ssh': {
       const run: Step = { kind: 'run-ssh', verb: 'install', destination: options.ssh ?? '', agent };
       return { via, agent, pending: cold ? coldStart : null, steps: [...head, run, ...(cold ? [] : finish)] };
     }
     case 'cloud-init':
-      return { via, agent: agent ?? 'qemu-ga', pending: null, steps: [...head, { kind: 'attach-seed', agent: agent ?? 'qemu-ga' }, { kind: 'start' }, ...finish, { kind: 'stop' }, { kind: 'eject' }] };
-    case 'iso':
+      return {
+        via,
+        agent: agent ?? 'qemu-ga',
+        pending: null,
+        steps: [
+          ...head,
+          { kind: 'attach-seed', agent: agent ?? 'qemu-ga' },
+          { kind: 'start' },
+          ...finish,
+          { kind: 'stop' },
+          { kind: 'eject' },
+        ],
+      };
+    default:
       if (cold) return { via, agent, pending: coldStart, steps: head };
       return {
         via,
         agent: options.iso === null ? 'virt-trim' : 'qemu-ga',
         pending: null,
-        steps: [...head, { kind: 'attach-iso', verb: 'install', iso: options.iso }, { kind: 'ask-console', line: options.iso === null ? isoLine : windowsLine }, { kind: 'await-agent' }, { kind: 'eject' }, { kind: 'prove' }],
+        steps: [
+          ...head,
+          { kind: 'attach-iso', verb: 'install', iso: options.iso },
+          { kind: 'ask-console', line: options.iso === null ? isoLine : windowsLine },
+          { kind: 'await-agent' },
+          { kind: 'eject' },
+          { kind: 'prove' },
+        ],
       };
   }
 }
@@ -147,10 +182,18 @@ function finishPlan(situation: Situation, options: PlanOptions): Plan | null {
   const prove: Step[] = [{ kind: 'await-agent' }, { kind: 'prove' }];
   const via = ways.find((way) => way === receipt.via) ?? 'offline';
   if (domain.id === null) {
-    if (!options.boot) return refuse('needs-boot', 'its agent is installed but not proven yet; start the domain and run this again, or give --boot');
-    return { verdict: 'go', attempts: [{ via, agent: receipt.agent, pending: null, steps: [{ kind: 'start' }, ...prove, { kind: 'stop' }] }] };
+    if (!options.boot)
+      return refuse('needs-boot', 'its agent is installed but not proven yet; start the domain and run this again, or give --boot');
+    return {
+      verdict: 'go',
+      attempts: [{ via, agent: receipt.agent, pending: null, steps: [{ kind: 'start' }, ...prove, { kind: 'stop' }] }],
+    };
   }
-  if (needsColdStart(situation)) return refuse('needs-cold-start', 'its agent is installed, and the running machine still has no channel: it needs a cold start (a full stop and start)');
+  if (needsColdStart(situation))
+    return refuse(
+      'needs-cold-start',
+      'its agent is installed, and the running machine still has no channel: it needs a cold start (a full stop and start)',
+    );
   return { verdict: 'go', attempts: [{ via, agent: receipt.agent, pending: null, steps: prove }] };
 }
 
@@ -167,7 +210,10 @@ export function planInstall(situation: Situation, options: PlanOptions): Plan {
   }
   if (agent?.frozen === 'frozen') return refuse('agent-frozen', 'its file systems are frozen: nothing can be installed now');
   if (situation.agentProblem !== null && options.via === null)
-    return refuse('agent-silent', `an agent is connected and does not answer (${situation.agentProblem}); restart it in the guest, or name a way with --via`);
+    return refuse(
+      'agent-silent',
+      `an agent is connected and does not answer (${situation.agentProblem}); restart it in the guest, or name a way with --via`,
+    );
   if (domain.state !== 'running' && domain.state !== 'shut off') return refuse('domain-not-running', `it is ${domain.state}`, true);
   const verdicts = judgeWays(situation, options);
   const asked = options.via ?? (agent !== null && options.upgrade && options.ssh === null ? 'agent' : null);
@@ -178,7 +224,9 @@ export function planInstall(situation: Situation, options: PlanOptions): Plan {
   }
   const possible = verdicts.filter((verdict) => verdict.possible && unasked.includes(verdict.way as Way));
   if (possible.length === 0) {
-    const reasons = verdicts.filter(({ way }) => way !== 'agent').map(({ way, possible: yes, reason }) => `${way}: ${yes ? `possible with --via ${way}` : reason}`);
+    const reasons = verdicts
+      .filter(({ way }) => way !== 'agent')
+      .map(({ way, possible: yes, reason }) => `${way}: ${yes ? `possible with --via ${way}` : reason}`);
     return refuse('no-way', `no way that needs nobody: ${reasons.join('; ')}`, true);
   }
   return { verdict: 'go', attempts: possible.map(({ way }) => attempt(way as Way, situation, options)) };

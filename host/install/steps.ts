@@ -15,6 +15,7 @@ export type Step =
   | { readonly kind: 'start' }
   | { readonly kind: 'await-agent' }
   | { readonly kind: 'prove' }
+  | { readonly kind: 'await-gone' }
   | { readonly kind: 'eject' }
   | { readonly kind: 'stop' }
   | { readonly kind: 'drop-channel' };
@@ -35,7 +36,9 @@ function agentName(agent: AgentChoice | null): string {
 }
 
 function change(verb: 'install' | 'remove', agent: AgentChoice | null): string {
-  return verb === 'install' ? `install ${agentName(agent)} and enable its service` : 'remove what was installed, by the list that the guest keeps';
+  return verb === 'install'
+    ? `install ${agentName(agent)} and enable its service`
+    : 'remove what was installed, by the list that the guest keeps';
 }
 
 /** One line for a person. */
@@ -67,11 +70,13 @@ export function describeStep(step: Step): string {
       return 'wait until the agent has opened its port and answers';
     case 'prove':
       return 'prove it: freeze and thaw under a lease, and the dry run of a trim';
+    case 'await-gone':
+      return 'wait until the agent has let go of its port';
     case 'eject':
       return 'take the ISO away';
     case 'stop':
       return 'shut the domain down again';
-    case 'drop-channel':
+    default:
       return 'take the channel away';
   }
 }

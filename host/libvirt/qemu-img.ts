@@ -89,3 +89,37 @@ function parseJson(text: string): unknown {
     return null; // judged by the schema
   }
 }
+
+async function runPlain(args: readonly string[], options: QemuImgOptions): Promise<void> {
+  const program = options.program ?? process.env['VIRT_TRIM_QEMU_IMG'] ?? 'qemu-img';
+  const result = await runTool(program, args, {
+    timeoutMs: options.timeoutMs ?? 600_000,
+    signal: options.signal,
+    maxBytes: 64 * 1024,
+    env: { LC_ALL: 'C' },
+  });
+  if (result.timedOut) throw new AppError('tool-timeout', `${program} ${args[0] ?? ''}: no answer; is the storage hung?`);
+  if (result.exitCode === 0) return;
+  const words = result.stderr.trim().split('\n')[0] ?? '';
+  throw new AppError('tool-failed', `${program} ${args[0] ?? ''} failed: ${words === '' ? 'no reason given' : words}`);
+}
+
+/**
+ * Makes a new qcow2 overlay on an image of a domain that is off. The image's format is the domain XML's, and is written into the overlay.
+ * @throws AppError `tool-missing`, `tool-failed`, `tool-timeout`, `interrupted`.
+ */
+export async function createOverlay(
+  base: { readonly path: string; readonly format: 'qcow2' | 'raw' },
+  file: string,
+  options: QemuImgOptions = {},
+): Promise<void> {
+  await runPlain(['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, file], options);
+}
+
+/**
+ * Writes an overlay of ours into the image that it stands on; QEMU locks that one. Doing it twice is as good as once, so a commit that
+ * was killed is finished by another. Never interrupted by us.
+ */
+export async function commitOverlay(file: string, options: Omit<QemuImgOptions, 'signal'> = {}): Promise<void> {
+  await runPlain(['commit', '-q', '-f', 'qcow2', file], { timeoutMs: 3_600_000, ...options });
+}

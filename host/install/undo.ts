@@ -1,0 +1,140 @@
+import type { Connection } from '../libvirt/connection.ts';
+import { parseDomainXml } from '../libvirt/domain-xml.ts';
+import type { DomainRef } from '../libvirt/domains.ts';
+import { commitOverlay } from '../libvirt/qemu-img.ts';
+import { toAppError } from '../../shared/errors.ts';
+import { detachChannel, readXmls, restoreXml } from './channel.ts';
+import type { Journal } from './journal.ts';
+import { takeMedium } from './medium.ts';
+import { buildPayload } from './payload.ts';
+import { writeReceipt } from './receipt.ts';
+import { runOverSsh } from './ssh.ts';
+
+export interface UndoOutcome {
+  /** `finished`: the images were past the point of no return, and the change was brought to its end. */
+  readonly how: 'undone' | 'finished';
+  /** What is left and could not be put back, in words. Where there are any the journal stays, for `recover`. */
+  readonly problems: readonly string[];
+}
+
+interface UndoContext {
+  readonly connection: Connection;
+  readonly ref: DomainRef;
+  readonly journal: Journal;
+  readonly stateDirectory: string;
+}
+
+/**
+ * Takes our channel out of a persistent XML. Where nobody else has changed it since, the kept XML is put back whole, with it the
+ * controller that libvirt had added; else only the channel goes.
+ */
+export async function restorePersistentXml(
+  connection: Connection,
+  uuid: string,
+  directory: string,
+  before: string | null,
+  after: string | null,
+): Promise<void> {
+  const { inactive } = await readXmls(connection, uuid, false);
+  if (inactive === null || inactive === before) return;
+  if (before !== null && inactive === after) await restoreXml(connection, before, directory);
+  else await detachChannel(connection, uuid, 'config', directory);
+}
+
+async function isRunning({ connection, ref }: UndoContext): Promise<boolean> {
+  return parseDomainXml(await connection.run(['dumpxml', ref.uuid])).id !== null;
+}
+
+/** Each part stands for itself: what fails is told, and the next is done all the same. */
+function parts(context: UndoContext): readonly (readonly [string, () => Promise<void>])[] {
+  const { connection, ref, journal, stateDirectory } = context;
+  const { notes, record, directory } = journal;
+  return [
+    [
+      'the image',
+      async () => {
+        if (!notes.committing || notes.committed) return;
+        for (const overlay of notes.overlays) await commitOverlay(overlay.file);
+        if (record.verb === 'install') {
+          await writeReceipt(stateDirectory, {
+            v: 1,
+            uuid: record.uuid,
+            name: record.name,
+            via: record.via,
+            agent: record.agent,
+            channel: { live: false, config: notes.channelConfig },
+            xmlBefore: notes.xmlKept ? await journal.keptXml() : null,
+            xmlAfter: await journal.changedXml(),
+            installedAt: record.startedAt,
+            proven: false,
+          });
+        }
+        await journal.note({ committed: true, overlays: [] });
+      },
+    ],
+    [
+      'the ISO',
+      async () => {
+        if (notes.medium === null) return;
+        const own = notes.medium.file.includes(`virt-trim-${record.id}-`);
+        const problem = await takeMedium(connection, ref.uuid, notes.medium, directory, own);
+        if (problem !== null) throw new Error(problem);
+        await journal.note({ medium: null });
+      },
+    ],
+    [
+      'what was installed over ssh',
+      async () => {
+        if (!notes.insideGuest || notes.ssh === null) return;
+        const payload = await buildPayload([], { architectures: [], packages: [] });
+        const target = { destination: notes.ssh, configFile: notes.sshConfig };
+        try {
+          await runOverSsh('ssh', target, payload, { id: record.id, args: ['remove'], timeoutMs: 300_000 });
+        } catch (thrown) {
+          // 26: nothing of ours is there.
+          if (toAppError(thrown).context['guestStatus'] !== 26) throw thrown;
+        }
+        await journal.note({ insideGuest: false });
+      },
+    ],
+    [
+      'the channel',
+      async () => {
+        if (notes.committing || notes.committed) return;
+        if (notes.channelLive && (await isRunning(context))) await detachChannel(connection, ref.uuid, 'live', directory);
+        if (notes.channelConfig && notes.xmlKept)
+          await restorePersistentXml(connection, ref.uuid, directory, await journal.keptXml(), await journal.changedXml());
+        await journal.note({ channelLive: false, channelConfig: false });
+      },
+    ],
+  ];
+}
+
+/**
+ * Puts back what an install or a removal that failed or was interrupted had changed, or, past the point of no return, finishes it.
+ * A domain that we had started for the proof is asked to shut down again. Never throws.
+ */
+export async function undoInstall(context: UndoContext): Promise<UndoOutcome> {
+  const problems: string[] = [];
+  for (const [what, undo] of parts(context)) {
+    try {
+      await undo();
+    } catch (thrown) {
+      problems.push(`${what}: ${toAppError(thrown).message}`);
+    }
+  }
+  const { notes } = context.journal;
+  if (notes.started) problems.push(...(await leftRunning(context)));
+  if (problems.length === 0) await context.journal.close();
+  return { how: notes.committed ? 'finished' : 'undone', problems };
+}
+
+async function leftRunning(context: UndoContext): Promise<string[]> {
+  try {
+    if (await isRunning(context))
+      await context.connection.run(['shutdown', context.ref.uuid, '--mode', 'acpi,agent'], { timeoutMs: 30_000 });
+    return [];
+  } catch (thrown) {
+    return [`the domain, which was started for the proof: ${toAppError(thrown).message}`];
+  }
+}
