@@ -1,3 +1,4 @@
+import { cleanText } from '../../shared/clean-text.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Connection, RunOptions, VirshAnswer } from './connection.ts';
 import { parseDomainStats, type DomainState, type DomainStats } from './domain-stats.ts';
@@ -109,14 +110,18 @@ export async function findDomain(
   }
   const [first, second] = matches;
   if (first === undefined) {
-    throw new AppError('domain-unknown', `domain '${wanted}' not found on ${connection.name}; 'virt-trim list' shows what is there`, {
-      context: { domain: wanted, uri: connection.name },
-    });
+    throw new AppError(
+      'domain-unknown',
+      `domain '${cleanText(wanted)}' not found on ${connection.name}; 'virt-trim list' shows what is there`,
+      {
+        context: { domain: wanted, uri: connection.name },
+      },
+    );
   }
   if (second !== undefined) {
     throw new AppError(
       'domain-ambiguous',
-      `domain '${wanted}' is ambiguous: it means ${first.name} (${first.uuid}) and ${second.name} (${second.uuid}); use the UUID`,
+      `domain '${cleanText(wanted)}' is ambiguous: it means ${cleanText(first.name)} (${first.uuid}) and ${cleanText(second.name)} (${second.uuid}); use the UUID`,
       { context: { domain: wanted } },
     );
   }

@@ -62,7 +62,16 @@ export async function trimSelected(
   const place = { isLocal: connection.uri.isLocal, host: hostOfUri(connection.uri) };
   const jobs = await Promise.all(
     selected.map(async (each) => {
-      if (!('ref' in each)) return { backends: [], run: async () => notFound(each) };
+      if (!('ref' in each)) {
+        return {
+          backends: [],
+          run: async () => {
+            const outcome = notFound(each);
+            onDone(outcome);
+            return outcome;
+          },
+        };
+      }
       return {
         backends: await backendsOf(each.domain, place, each.policy?.backend.value),
         run: async () => {

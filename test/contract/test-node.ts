@@ -24,7 +24,8 @@ export async function writeTestNode(file: string, domains: readonly TestDomain[]
   const root = document.documentElement;
   if (root === null) throw new Error('no root');
   for (const [index, domain] of domains.entries()) {
-    const element = root.appendChild(document.createElement('domain'));
+    const element = document.createElement('domain');
+    root.appendChild(element);
     element.setAttribute('type', 'test');
     const add = (name: string, text: string): void => {
       element.appendChild(document.createElement(name)).appendChild(document.createTextNode(text));
@@ -32,7 +33,8 @@ export async function writeTestNode(file: string, domains: readonly TestDomain[]
     add('name', domain.name);
     add('uuid', `${String(index + 1).padStart(8, '0')}-0000-4000-8000-000000000000`);
     add('memory', '8192');
-    const os = element.appendChild(document.createElement('os'));
+    const os = document.createElement('os');
+    element.appendChild(os);
     os.appendChild(document.createElement('type')).appendChild(document.createTextNode('hvm'));
     if (domain.off === true) {
       element.setAttribute('xmlns:test', testNamespace);
