@@ -1,7 +1,8 @@
 import { isUnreadable } from '../libvirt/domains.ts';
 import type { DiskSizes } from '../sizes/schema.ts';
 import type { ListedDomain } from './gather.ts';
-import type { FrozenState, ListedDisk, ListedResult } from './schema.ts';
+import type { FrozenState } from '../quiesce/frozen-state.ts';
+import type { ListedDisk, ListedResult } from './schema.ts';
 
 function diskResult(disk: DiskSizes): ListedDisk {
   const { target, source, format, capacityBytes, lengthBytes, allocationBytes, commitmentBytes, reclaimableByTrimBytes } = disk;

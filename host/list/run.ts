@@ -5,10 +5,11 @@ import { printEnvelope } from '../report/envelope.ts';
 import { renderTable } from '../report/table.ts';
 import { stateDirectory } from '../state/directory.ts';
 import { cleanText } from '../../shared/clean-text.ts';
-import { gatherList } from './gather.ts';
+import { isUnreadable } from '../libvirt/domains.ts';
+import { frozenStateOf, readFrozenStates, type FrozenState } from '../quiesce/frozen-state.ts';
+import { gatherList, type ListedDomain } from './gather.ts';
 import { listResult } from './result.ts';
 import { listColumns, listRow } from './rows.ts';
-import type { FrozenState } from './schema.ts';
 
 /** `virt-trim list`: read-only, asks no guest without `--probe`. */
 export async function runList(context: CommandContext, options: { readonly probe: boolean }): Promise<number> {
@@ -21,7 +22,8 @@ export async function runList(context: CommandContext, options: { readonly probe
     signal: context.signal,
     warn: (text) => context.log.warn(text),
   });
-  const results = listed.map((each) => listResult(each, frozenByProbe(each.probe?.ok === true ? each.probe.facts.frozen : null)));
+  const leases = await readFrozenStates(directory);
+  const results = listed.map((each) => listResult(each, frozenOf(each, leases)));
   const status = statusOfOutcomes(results.map((result) => (result.status === 'ok' ? 'ok' : 'failed')));
   if (context.json) {
     printEnvelope({ ...context, uri: connection.uri.text }, 'list', startedAt, status, results);
@@ -37,6 +39,7 @@ export async function runList(context: CommandContext, options: { readonly probe
   return status;
 }
 
-function frozenByProbe(state: 'thawed' | 'frozen' | null): FrozenState {
-  return { state: state ?? 'unknown', by: null, leaseId: null, deadline: null, since: null };
+function frozenOf({ domain, probe }: ListedDomain, leases: Awaited<ReturnType<typeof readFrozenStates>>): FrozenState {
+  if (isUnreadable(domain)) return { state: 'unknown', by: null, leaseId: null, deadline: null, since: null };
+  return frozenStateOf(domain, leases, probe?.ok === true ? probe.facts.frozen : null);
 }

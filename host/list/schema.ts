@@ -12,7 +12,6 @@ const frozenState = z.object({
   /** ISO 8601. */
   since: z.nullable(z.string()),
 });
-export type FrozenState = z.infer<typeof frozenState>;
 
 const listedDisk = z.object({
   target: z.string(),
