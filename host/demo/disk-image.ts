@@ -32,6 +32,8 @@ export interface DiskSpec {
   readonly imageOptions?: readonly string[] | undefined;
   /** A block device: a loop device of the host on the image file. */
   readonly block?: boolean | undefined;
+  /** The block device's own size, in which a qcow2 grows. Default an eighth more than `sizeBytes`. */
+  readonly blockBytes?: number | undefined;
   readonly readonly?: boolean | undefined;
   readonly shareable?: boolean | undefined;
   /** A CD drive instead of a disk; `empty` without a medium. */
@@ -76,7 +78,9 @@ async function writeImage(disk: Disk, raw: string, file: string): Promise<void> 
   await runChecked('qemu-img', ['convert', '-n', '--target-is-zero', '-f', 'raw', '-O', format, raw, file], { timeoutMs });
 }
 
-async function attachLoop(hypervisor: Hypervisor, file: string): Promise<string> {
+async function attachLoop(hypervisor: Hypervisor, disk: Disk, file: string): Promise<string> {
+  const { sizeBytes = defaultDiskBytes, blockBytes = sizeBytes + sizeBytes / 8 } = disk.spec;
+  if (disk.format === 'qcow2') await truncate(file, blockBytes);
   const device = (await runChecked('losetup', ['--find', '--show', file], { timeoutMs: 10_000 })).trim();
   // The namespace has a /dev of its own: the node is made there too, and libvirt may change its owner there.
   const minor = /\d+$/.exec(device)?.[0] ?? '';
@@ -124,7 +128,7 @@ async function createDisk(hypervisor: Hypervisor, directory: string, spec: DiskS
   await rm(raw);
   if (spec.internalSnapshot !== undefined)
     await runChecked('qemu-img', ['snapshot', '-q', '-c', spec.internalSnapshot, file], { timeoutMs });
-  return { ...base, file, backingFile, source: spec.block === true ? await attachLoop(hypervisor, file) : file };
+  return { ...base, file, backingFile, source: spec.block === true ? await attachLoop(hypervisor, base, file) : file };
 }
 
 /** Makes a guest's images in `directory`, in the order given. `taken` are the targets given away already. */

@@ -7,6 +7,7 @@ import { parseDomainXml } from '../libvirt/domain-xml.ts';
 import { ControlChannel, type GuestRun } from './control-channel.ts';
 import type { Disk } from './disk-image.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { runChecked } from './run-checked.ts';
 
 /** The host's end of a port that is no agent's. A socket's path has 107 bytes at most, and a domain's name can be longer. */
 export function channelSocket(hypervisor: Hypervisor, uuid: string, port: 'rig' | 'agent'): string {
@@ -145,6 +146,10 @@ export class Guest {
       ['destroy', this.uuid],
       ['undefine', this.uuid, '--snapshots-metadata', '--checkpoints-metadata'],
     ]);
+    for (const disk of this.disks) {
+      if (disk.spec.block === true && disk.source !== null)
+        await runChecked('losetup', ['--detach', disk.source], { timeoutMs: callTimeoutMs });
+    }
     await rm(this.hypervisor.path('images', this.uuid), { recursive: true, force: true });
   }
 }

@@ -35,7 +35,11 @@ remove_all() {
   while read -r _ _ _ _ point _; do
     case $point in "$directory"/*) echo "$point" ;; esac
   done </proc/self/mountinfo | sort -r | while read -r point; do umount --lazy "$point"; done
-  rm -rf --one-file-system -- "$directory" "$directory.new"
+  # The lock goes last: a directory with a lock is one that the next sweep finds.
+  for place in "$directory" "$directory.new"; do
+    [ ! -d "$place" ] || find "$place" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf --one-file-system -- {} +
+    rm -rf --one-file-system -- "$place"
+  done
 }
 
 # The lock is held by a living supervisor for as long as it lives, and by nothing else: descriptor 9 is closed for its children.

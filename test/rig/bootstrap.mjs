@@ -19,8 +19,9 @@ const demoPackages = [
   'busybox-static e2fsprogs kmod util-linux mount xz-utils',
 ];
 const testPackages = [
-  'qemu-guest-agent virtinst debootstrap xfsprogs btrfs-progs dosfstools rsync openssh-server openssh-client', // the rig
-  'gcc libc6-dev musl-tools make patch dpkg-dev shellcheck', // the guest agent
+  'qemu-guest-agent debootstrap xfsprogs btrfs-progs rsync', // the rig
+  'zsh fish groff-base man-db', // completion and the manual page
+  'gcc binutils libc6-dev musl-dev linux-libc-dev gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross', // the guest agent
 ];
 
 function fail(lines) {
@@ -96,13 +97,18 @@ const policy = '/usr/sbin/policy-rc.d';
 const savedPolicy = `${policy}.virt-trim-saved`;
 const policyMark = "written by virt-trim's bootstrap";
 
-/** Keeps maintainer scripts from starting or restarting daemons of libvirt while apt runs (policy-rc.d, Debian policy 9.3.3.1). */
+/**
+ * Keeps maintainer scripts from starting or restarting daemons of libvirt while apt runs (Debian policy 9.3.3.1). It holds for as
+ * long as we live: one that a SIGKILL left behind does nothing, and the next bootstrap removes it.
+ */
 function guardServices() {
   if (existsSync(policy) && !readFileSync(policy, 'utf8').includes(policyMark)) renameSync(policy, savedPolicy);
   const text = `#!/bin/sh
 # ${policyMark}, which removes it again when apt has ended
 name=$1; [ "$name" = --quiet ] && name=$2
-case $name in libvirt*|virt*d|virt*d.*|virt*-*|qemu-guest-agent*|ssh*) exit 101 ;; esac
+if [ -d /proc/${process.pid} ]; then
+  case $name in libvirt*|virt*d|virt*d.*|virt*-*|qemu-guest-agent*) exit 101 ;; esac
+fi
 [ -x ${savedPolicy} ] && exec ${savedPolicy} "$@"
 exit 0
 `;
@@ -113,6 +119,21 @@ exit 0
 function unguardServices() {
   if (existsSync(policy) && readFileSync(policy, 'utf8').includes(policyMark)) rmSync(policy);
   if (existsSync(savedPolicy)) renameSync(savedPolicy, policy);
+}
+
+/** Units of libvirt that systemd would start at the next boot. */
+function findEnabledUnits() {
+  const root = '/etc/systemd/system';
+  const folders = existsSync(root) ? readdirSync(root).filter((name) => name.endsWith('.wants')) : [];
+  const units = folders.reduce((all, name) => all.concat(readdirSync(join(root, name))), []);
+  return Array.from(new Set(units.filter((name) => /^(libvirt|virt\w+d[-.])/.test(name))));
+}
+
+/** Debian enables what it installs. Where we brought libvirt, nothing of it shall run after the next boot that did not before. */
+function disableUnits(units) {
+  if (units.length === 0) return;
+  spawnSync('systemctl', ['--no-reload', 'disable', '--quiet'].concat(units), { stdio: 'ignore' });
+  say('libvirt is installed and neither started nor enabled; for guests of your own: systemctl enable --now libvirtd');
 }
 
 const aptEnvironment = Object.assign({}, process.env, { DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C', NEEDRESTART_MODE: 'l' });
@@ -145,6 +166,7 @@ function installPackages(missing) {
     ]);
   }
   say(`installing ${missing.join(' ')}`);
+  const enabled = findEnabledUnits();
   guardServices();
   try {
     const result = run('apt-get', aptOptions.concat(install), { env: aptEnvironment, mayFail: true });
@@ -152,6 +174,7 @@ function installPackages(missing) {
   } finally {
     unguardServices();
   }
+  disableUnits(findEnabledUnits().filter((unit) => !enabled.includes(unit)));
 }
 
 /** Debian's kernel for the guest is downloaded by the demo itself; here only apt's lists are made ready for it. */
@@ -197,6 +220,8 @@ function main(argv) {
   const purpose = options[options.indexOf('--for') + 1];
   if (!['demo', 'test'].includes(purpose)) fail(['usage: node test/rig/bootstrap.mjs --for demo|test [-- COMMAND ARGUMENT…]']);
   if (options.includes('--locked')) {
+    // A Ctrl-C reaches apt as well, which ends in order; we have to live on to take the guard away.
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
     prepareSystem(purpose);
     return prepareProject();
   }
