@@ -8,16 +8,20 @@ import { registerQuiesce } from './commands/quiesce.ts';
 import { registerRecover } from './commands/recover.ts';
 import { registerThaw } from './commands/thaw.ts';
 import { registerCompletion } from './commands/completion.ts';
+import { registerDaemon } from './commands/daemon.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerDoctor } from './commands/doctor.ts';
 import { registerFix } from './commands/fix.ts';
 import { registerList } from './commands/list.ts';
 import { registerMan } from './commands/man.ts';
+import { registerConfig } from './commands/config.ts';
+import { registerPolicy } from './commands/policy.ts';
 import { registerSizes } from './commands/sizes.ts';
+import { registerSchedule } from './commands/schedule.ts';
 import { registerTrim } from './commands/trim.ts';
 
 export interface GlobalOptions {
-  connect?: string;
+  connect?: string[];
   json?: boolean;
   quiet?: boolean;
   verbose: number;
@@ -48,7 +52,11 @@ export function createProgram(perform: Perform): Command {
     .description(packageJson.description)
     .version(packageJson.version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
-    .option('-c, --connect <uri>', 'libvirt connection URI, as for virsh')
+    .addOption(
+      new Option('-c, --connect <uri>', "libvirt connection URI, as for virsh; 'daemon' and 'schedule' take several").argParser(
+        (uri: string, previous: string[] | undefined) => [...(previous ?? []), uri],
+      ),
+    )
     .option('--json', 'print the result as JSON on stdout')
     .option('-q, --quiet', 'only errors on stderr')
     .addOption(
@@ -62,6 +70,10 @@ export function createProgram(perform: Perform): Command {
     registerSizes,
     registerDoctor,
     registerFix,
+    registerPolicy,
+    registerConfig,
+    registerDaemon,
+    registerSchedule,
     registerDemo,
     registerCompletion,
     registerMan,
