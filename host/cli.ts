@@ -16,6 +16,7 @@ import { registerList } from './commands/list.ts';
 import { registerMan } from './commands/man.ts';
 import { registerConfig } from './commands/config.ts';
 import { registerPolicy } from './commands/policy.ts';
+import { registerReport } from './commands/report.ts';
 import { registerSizes } from './commands/sizes.ts';
 import { registerSchedule } from './commands/schedule.ts';
 import { registerTrim } from './commands/trim.ts';
@@ -72,6 +73,7 @@ export function createProgram(perform: Perform): Command {
     registerFix,
     registerPolicy,
     registerConfig,
+    registerReport,
     registerDaemon,
     registerSchedule,
     registerDemo,

@@ -11,7 +11,14 @@ import { printEnvelope } from './report/envelope.ts';
 const controller = new AbortController();
 const startedAt = new Date();
 
+/** The daemon reads its configuration again; for everything else a hang-up is the end. */
+let onHangup: (() => void) | null = null;
+
 function onSignal(signal: NodeJS.Signals): void {
+  if (signal === 'SIGHUP' && onHangup !== null) {
+    onHangup();
+    return;
+  }
   if (controller.signal.aborted) process.exit(signal === 'SIGTERM' ? exitStatus.terminated : exitStatus.interrupted); // asked twice
   controller.abort(new AppError('interrupted', `interrupted by ${signal}`, { context: { signal } }));
 }
@@ -42,13 +49,20 @@ async function createContext(globals: GlobalOptions): Promise<CommandContext> {
   const quiet = globals.quiet === true;
   const color = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
   return {
-    uri: globals.connect ?? '',
+    uri: globals.connect?.at(-1) ?? '',
+    uris: globals.connect ?? [],
     json: globals.json === true,
     quiet,
     verbose: globals.verbose,
     env: process.env,
     log: createLogger({ quiet, verbose: globals.verbose, env: process.env, write }),
     signal: controller.signal,
+    onHangup: (call) => {
+      onHangup = call;
+      return () => {
+        onHangup = null;
+      };
+    },
     out: (text) => void process.stdout.write(text),
     say: (text) => (quiet ? undefined : write(`${text}\n`)),
     ask,

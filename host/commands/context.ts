@@ -18,6 +18,8 @@ export const exitStatus = {
 export interface CommandContext {
   /** `-c`; '' for libvirt's default. */
   readonly uri: string;
+  /** Every `-c`, for commands that serve several hypervisors. */
+  readonly uris: readonly string[];
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: number;
@@ -25,6 +27,8 @@ export interface CommandContext {
   readonly log: Logger;
   /** Fires on SIGINT, SIGTERM, SIGHUP. */
   readonly signal: AbortSignal;
+  /** From now on SIGHUP calls this instead; @returns what puts it back. */
+  readonly onHangup: (call: () => void) => () => void;
   /** Data: the result, and nothing else. */
   readonly out: (text: string) => void;
   /** Diagnostics for a person. Silent under -q. */

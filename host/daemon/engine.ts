@@ -1,6 +1,6 @@
 import type { Clock } from '../schedule/clock.ts';
 import type { Occurrence } from '../schedule/timetable.ts';
-import { describeWait, type TrimQueue, type Turn } from '../trim/queue.ts';
+import { describeWait, type Claim, type TrimQueue, type Turn } from '../trim/queue.ts';
 import { toAppError } from '../../shared/errors.ts';
 import type { ServiceMemory } from './memory.ts';
 import type { AttemptEnd, EngineEvent, RunReason, Target } from './target.ts';
@@ -9,6 +9,8 @@ export interface EngineParts {
   readonly clock: Clock;
   readonly queue: TrimQueue;
   readonly memory: ServiceMemory;
+  /** Whether missed runs are spread over a window that begins now, or begun at once (and still one after the other, within the limits). */
+  readonly spreadMissed: boolean;
   /** Reads the domain again before it takes a place: its policy, its disks. A string says why it cannot be read now. */
   readonly prepare: (target: Target, signal: AbortSignal) => Promise<Target | string>;
   /** Does the work. Never rejects but for `interrupted` and `internal`. */
@@ -28,6 +30,8 @@ interface Entry {
   /** The occurrence that is next to be served, and when it is begun; null where there is none. */
   next: { readonly due: number; readonly at: number; readonly reason: RunReason } | null;
   attempts: number;
+  /** While it waits its turn. */
+  claim: Claim | null;
   leave: AbortController;
 }
 
@@ -58,8 +62,19 @@ export class Engine {
   }
 
   /** Domains that are worked on, by phase. */
-  names(phase: Entry['phase']): string[] {
-    return [...this.#entries.values()].filter((entry) => entry.phase === phase).map(({ target }) => target.name);
+  targets(phase: Entry['phase']): Target[] {
+    return [...this.#entries.values()].filter((entry) => entry.phase === phase).map(({ target }) => target);
+  }
+
+  /** Who waits for what, first come first. */
+  waiting(): { readonly target: Target; readonly what: string }[] {
+    const byClaim = new Map<Claim, Target>(
+      [...this.#entries.values()].flatMap((entry) => (entry.claim === null ? [] : [[entry.claim, entry.target] as const])),
+    );
+    return this.#parts.queue.waiting.flatMap(({ claim, wait }) => {
+      const target = byClaim.get(claim);
+      return target === undefined ? [] : [{ target, what: describeWait(wait) }];
+    });
   }
 
   /** The next runs of all domains, soonest first. */
@@ -95,7 +110,7 @@ export class Engine {
     memory.see(target.key, now);
     const entry = this.#entries.get(target.key);
     if (entry === undefined) {
-      const fresh: Entry = { target, phase: 'idle', next: null, attempts: 0, leave: new AbortController() };
+      const fresh: Entry = { target, phase: 'idle', next: null, attempts: 0, claim: null, leave: new AbortController() };
       this.#entries.set(target.key, fresh);
       this.#plan(fresh, now);
     } else {
@@ -114,7 +129,7 @@ export class Engine {
     const covered = memory.covered(target.key) ?? now;
     const occurrence = timetable.next(covered);
     if (occurrence === null) return;
-    if (occurrence.at > now) {
+    if (now - occurrence.at <= tolerableLateMs) {
       entry.next = { ...occurrence, reason: 'schedule' };
       return;
     }
@@ -131,9 +146,10 @@ export class Engine {
   #catchUp(target: Target, missed: Occurrence, now: number): Entry['next'] {
     const { timetable } = target;
     if (timetable === null) return null;
-    const at = timetable.allowed(now + timetable.splayMs);
+    const at = timetable.allowed(this.#parts.spreadMissed ? now + timetable.splayMs : now);
     const regular = timetable.next(now);
-    if (regular !== null && regular.at <= at + timetable.settings.windowMs) return { ...regular, reason: 'schedule' };
+    if (this.#parts.spreadMissed && regular !== null && regular.at <= at + timetable.settings.windowMs)
+      return { ...regular, reason: 'schedule' };
     this.#parts.tell({ type: 'missed', target, due: missed.due, at });
     return { due: missed.due, at, reason: 'catch-up' };
   }
@@ -225,7 +241,14 @@ export class Engine {
     const { target, leave } = entry;
     entry.phase = 'waiting';
     const claim = { label: target.name, hypervisor: target.hypervisor, backends: target.backends };
-    return this.#parts.queue.enter(claim, leave.signal, (wait) => this.#parts.tell({ type: 'waiting', target, what: describeWait(wait) }));
+    entry.claim = claim;
+    try {
+      return await this.#parts.queue.enter(claim, leave.signal, (wait) =>
+        this.#parts.tell({ type: 'waiting', target, what: describeWait(wait) }),
+      );
+    } finally {
+      entry.claim = null;
+    }
   }
 
   #conclude(entry: Entry, due: number, before: number, beganAt: number, end: AttemptEnd): void {

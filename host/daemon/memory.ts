@@ -76,6 +76,10 @@ export class ServiceMemory {
     for (const [key, { seen }] of this.#records) if (now - seen > forgetAfterMs) this.#changed = this.#records.delete(key);
   }
 
+  wasTold(key: string, hint: string): boolean {
+    return this.#records.get(key)?.told.includes(hint) === true;
+  }
+
   /** True the first time only: for what is said once for each domain. */
   tellOnce(key: string, hint: string): boolean {
     const known = this.#records.get(key);

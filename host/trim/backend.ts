@@ -97,7 +97,8 @@ function remoteFile(file: string, place: BackendPlace): string {
 }
 
 async function fileBackend(file: string, place: BackendPlace): Promise<string> {
-  const mount = mountOf(parseMountinfo(await readFile('/proc/self/mountinfo', 'utf8')), path.resolve(file));
+  const real = await realpath(file).catch(() => path.resolve(file));
+  const mount = mountOf(parseMountinfo(await readFile('/proc/self/mountinfo', 'utf8')), real);
   if (mount !== null && networkFilesystems.has(mount.type)) return `${mount.type.replace(/^nfs4$/, 'nfs')}:${mount.source}`;
   // Every subvolume and every dataset has a device number of its own, and all share one pool.
   if (mount?.type === 'btrfs') return `${place.host}:btrfs:${mount.source}`;

@@ -7,10 +7,11 @@ import { loadConfig } from '../policy/config.ts';
 import { printEnvelope } from '../report/envelope.ts';
 import { renderTable } from '../report/table.ts';
 import { stateDirectory } from '../state/directory.ts';
-import { appendHistory, type HistoryEntry } from '../state/history.ts';
+import { appendHistory } from '../state/history.ts';
 import { toAppError, type AppError } from '../../shared/errors.ts';
 import { backendsOf, hostOfUri } from './backend.ts';
 import { explainGain, gainsSince, surveyFilesystems, type FilesystemGain } from './free-space.ts';
+import { toHistory } from './history-entry.ts';
 import type { TrimOptions } from './options.ts';
 import { TrimProgress } from './progress.ts';
 import { pathLines, totalLine, trimColumns, trimRows } from './rows.ts';
@@ -86,29 +87,6 @@ export async function trimSelected(
     }),
   );
   return runWithinLimits(jobs, options);
-}
-
-function toHistory(uri: string, result: TrimResult): HistoryEntry[] {
-  if (result.uuid === null) return [];
-  const sum = (pick: (disk: TrimResult['disks'][number]) => number | null): number | null => {
-    const values = result.disks.map(pick);
-    return values.length === 0 || values.includes(null) ? null : values.reduce<number>((total, value) => total + (value ?? 0), 0);
-  };
-  return [
-    {
-      v: 1,
-      at: new Date().toISOString(),
-      uri,
-      uuid: result.uuid,
-      name: result.name,
-      status: result.status,
-      code: result.code,
-      beforeBytes: sum((disk) => disk.beforeBytes),
-      afterBytes: sum((disk) => disk.afterBytes),
-      reclaimedBytes: sum((disk) => disk.reclaimedBytes),
-      wallMs: result.wallMs,
-    },
-  ];
 }
 
 /** What was trimmed is trimmed, also where nobody can write it down. */

@@ -26,6 +26,8 @@ export interface TrimDomainOptions {
   /** Globs over target names: not measured. guest-fstrim knows no disks, so the guest trims them all the same. */
   readonly excludeDisks: readonly string[];
   readonly signal: AbortSignal;
+  /** Told what its agent is, before the guest is asked to trim. */
+  readonly onProbed?: ((domain: Domain, facts: AgentFacts) => void) | undefined;
   /** Told while the guest trims, so that progress can be shown. */
   readonly onTrimming?: ((domain: Domain, read: () => Promise<readonly Measurement[]>) => void) | undefined;
   /** Told when the guest's command has surely ended. */
@@ -64,6 +66,7 @@ export async function trimDomain(
     const disks = domain.disks.filter((disk) => isTrimmable(disk) && !picomatch.isMatch(disk.target, [...options.excludeDisks]));
     const probe = await probeAgent(connection, client, domain.uuid, { timeoutSeconds: probeTimeoutSeconds, signal: options.signal });
     if (!probe.ok) return finish(failure(probe.error));
+    options.onProbed?.(domain, probe.facts);
     const refusal = agentRefusal(probe.facts);
     if (refusal !== null) return finish({ status: 'failed', ...refusal });
     if (options.dryRun)

@@ -47,6 +47,7 @@ class Bench {
       clock: this.clock,
       queue: new TrimQueue({ total: 10, perHypervisor: 10, perBackend }),
       memory: this.memory,
+      spreadMissed: true,
       prepare: async (target) => this.prepare(target),
       trim: async ({ name }, { reason }) => {
         this.begun.push({ name, reason, minute: (this.clock.now() - start) / minute });
@@ -182,11 +183,11 @@ describe('the engine', () => {
     bench.takes = 10 * minute;
     bench.engine.update([makeTarget('d1'), makeTarget('d2')]);
     await bench.clock.runUntil(start + 31 * minute);
-    expect(bench.engine.names('running')).toEqual(['d1']);
-    expect(bench.engine.names('waiting')).toEqual(['d2']);
+    expect(bench.engine.targets('running').map(({ name }) => name)).toEqual(['d1']);
+    expect(bench.engine.targets('waiting').map(({ name }) => name)).toEqual(['d2']);
     bench.engine.stop();
     await bench.clock.runUntil(start + 32 * minute);
-    expect(bench.engine.names('waiting')).toEqual([]);
+    expect(bench.engine.targets('waiting').map(({ name }) => name)).toEqual([]);
     expect(bench.engine.busy).toBe(true);
     await bench.clock.runUntil(start + 41 * minute);
     await bench.engine.settled();

@@ -35,6 +35,18 @@ export class SimulatedClock implements Clock {
     };
   }
 
+  everyMinute(call: () => Promise<void>): () => void {
+    let end = (): void => undefined;
+    const again = (): void => {
+      end = this.wakeAt(this.#now + 60_000, () => {
+        void call();
+        again();
+      });
+    };
+    again();
+    return () => end();
+  }
+
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => this.wakeAt(this.#now + ms, resolve));
   }

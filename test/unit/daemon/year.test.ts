@@ -75,6 +75,7 @@ class Fleet {
       clock: this.clock,
       queue: new TrimQueue(limits),
       memory: this.memory,
+      spreadMissed: true,
       prepare: async (target) => target,
       trim: (target, { due, reason }) => this.#trim(target, due, reason),
       tell: (event) => {
