@@ -3,6 +3,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import type { Perform } from './commands/context.ts';
 import { registerAgent } from './commands/agent.ts';
 import { registerFreeze } from './commands/freeze.ts';
+import { registerHook } from './commands/hook.ts';
 import { registerLease } from './commands/lease.ts';
 import { registerQuiesce } from './commands/quiesce.ts';
 import { registerRecover } from './commands/recover.ts';
@@ -83,6 +84,7 @@ export function createProgram(perform: Perform): Command {
     registerThaw,
     registerLease,
     registerQuiesce,
+    registerHook,
     registerRecover,
     registerAgent,
   ])
