@@ -47,16 +47,12 @@ export function runAgent(sys: Sys, options: Options): number {
   if (dropped < 0) log.write('debug', `privileges are not dropped: ${errorWords(dropped)}`);
   log.write('debug', `virt-trim-agent ${agentVersion} listens on ${path}`);
 
-  let broken: number | undefined;
   const channel: Channel = new Channel({
     sys,
     transport: options.method,
     fd: port,
-    onBytes: (bytes) => dispatcher.feed(bytes),
+    onBytes: (bytes, plain) => dispatcher.feed(bytes, plain),
     onClientLeft: () => dispatcher.clientLeft(),
-    onBroken: (errno) => {
-      broken = errno;
-    },
   });
   const dispatcher: Dispatcher = new Dispatcher({
     commands: commandTable,
@@ -64,19 +60,18 @@ export function runAgent(sys: Sys, options: Options): number {
     context: { sys, log, freezer, trimmer },
     send: (bytes) => channel.send(bytes),
   });
-  const status = serve(new Loop(sys, [brokenOff(channel, () => broken !== undefined), workSource(worker)], freezer), freezer, () => broken);
+  const status = serve(new Loop(sys, [channel, workSource(worker)], freezer), freezer, channel);
   if (status !== 0) log.write('error', `error reading channel ${path}: ${errorWords(status)}`);
   if (options.daemonize) sys.unlink(options.pidFile);
   return status === 0 ? 0 : 1;
 }
 
 /** Until it is told to end, or its port is gone. While the guest is frozen it does neither: somebody has to thaw it. */
-function serve(loop: Loop, freezer: Freezer, broken: () => number | undefined): number {
+function serve(loop: Loop, freezer: Freezer, channel: Channel): number {
   let ending = false;
   for (;;) {
     if (freezer.status === 'thawed') {
-      const errno = broken();
-      if (errno !== undefined) return errno;
+      if (channel.brokenBy !== undefined) return channel.brokenBy;
       if (ending) return 0;
     }
     if (loop.turn() & signalFlags.terminate) ending = true;
@@ -90,20 +85,6 @@ function workSource(worker: Worker): Source {
     },
     wanted: pollFlags.in,
     onReady: () => worker.finish(),
-  };
-}
-
-/** A port that reports errors would be ready for ever. */
-function brokenOff(channel: Channel, isBroken: () => boolean): Source {
-  return {
-    get fd() {
-      return isBroken() ? -1 : channel.fd;
-    },
-    get wanted() {
-      return channel.wanted;
-    },
-    onReady: (events) => channel.onReady(events),
-    onSignal: () => channel.onSignal(),
   };
 }
 

@@ -1,39 +1,49 @@
 import type { Arguments, Parameter } from './command.ts';
+import { fitsInt64 } from './json/number.ts';
+import { JsonInteger } from './json/value.ts';
 import type { Json, JsonMap } from './json/value.ts';
 import { QgaError } from './qga-error.ts';
 
-const int64Min = -(2n ** 63n);
-const int64Max = 2n ** 63n - 1n;
-
-const none: JsonMap = new Map();
+const noArguments: Arguments = { integer: undefined, stringList: undefined };
+const noParameters: readonly Parameter[] = [];
+const nothing: JsonMap = new Map();
 
 /**
  * Checks a request's arguments as QEMU's generated code does: declared parameters first, in their order, then the unexpected.
  * @throws QgaError in QEMU's words
  */
-export function checkArguments(parameters: readonly Parameter[], given: JsonMap = none): Arguments {
-  let integer: number | bigint | undefined;
+export function checkArguments(parameters: readonly Parameter[] = noParameters, given: JsonMap = nothing): Arguments {
+  if (parameters.length === 0 && given.size === 0) return noArguments;
+  let integer: number | JsonInteger | undefined;
   let stringList: readonly string[] | undefined;
+  let known = 0;
   for (const parameter of parameters) {
     const value = given.get(parameter.name);
     if (value === undefined) {
       if (parameter.optional !== true) throw new QgaError(`Parameter '${parameter.name}' is missing`);
     } else if (parameter.type === 'integer') {
       integer = checkInteger(parameter.name, value);
+      known++;
     } else {
       stringList = checkStrings(parameter.name, value);
+      known++;
     }
   }
-  for (const name of given.keys()) {
-    if (!parameters.some((parameter) => parameter.name === name)) throw new QgaError(`Parameter '${name}' is unexpected`);
-  }
+  if (given.size > known) throw new QgaError(`Parameter '${findUnexpected(parameters, given)}' is unexpected`);
   // No command has two parameters of one type, so a name would pick nothing.
   return { integer, stringList };
 }
 
-function checkInteger(name: string, value: Json): number | bigint {
+function findUnexpected(parameters: readonly Parameter[], given: JsonMap): string {
+  for (const name of given.keys()) {
+    if (!parameters.some((parameter) => parameter.name === name)) return name;
+  }
+  return '';
+}
+
+function checkInteger(name: string, value: Json): number | JsonInteger {
   if (typeof value === 'number') return value;
-  if (typeof value === 'bigint' && value >= int64Min && value <= int64Max) return value;
+  if (value instanceof JsonInteger && fitsInt64(value)) return value;
   throw wrongType(name, 'integer');
 }
 

@@ -10,10 +10,8 @@ export interface ChannelSettings {
   readonly transport: Transport;
   /** The port, or the listening socket. */
   readonly fd: number;
-  readonly onBytes: (bytes: string) => void;
+  readonly onBytes: (bytes: string, plain: boolean) => void;
   readonly onClientLeft: () => void;
-  /** The port is gone for good. */
-  readonly onBroken: (errno: number) => void;
 }
 
 const readBytes = 65_536;
@@ -30,13 +28,20 @@ export class Channel implements Source {
   private client: number;
   private hungUp = false;
   private unsent = '';
+  private broken: number | undefined;
 
   constructor(settings: ChannelSettings) {
     this.settings = settings;
     this.client = settings.transport === 'unix-listen' ? -1 : settings.fd;
   }
 
+  /** Why the port cannot be used any more; it would report that for ever. */
+  get brokenBy(): number | undefined {
+    return this.broken;
+  }
+
   get fd(): number {
+    if (this.broken !== undefined) return -1;
     if (this.client < 0) return this.settings.fd;
     return this.hungUp ? -1 : this.client;
   }
@@ -84,10 +89,10 @@ export class Channel implements Source {
     const bytes = this.settings.sys.read(this.client, readBytes);
     if (typeof bytes === 'string') {
       if (bytes === '') this.lose();
-      else this.settings.onBytes(bytes);
+      else this.settings.onBytes(bytes, this.settings.sys.readWasPlain());
     } else if (bytes !== -EAGAIN && bytes !== -EINTR) {
       if (this.settings.transport === 'unix-listen') this.lose();
-      else this.settings.onBroken(bytes);
+      else this.broken = bytes;
     }
   }
 

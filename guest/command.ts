@@ -1,4 +1,5 @@
 import type { Freezer } from './freeze/freezer.ts';
+import type { JsonInteger } from './json/value.ts';
 import type { Log } from './log.ts';
 import type { Sys } from './sys.ts';
 import type { Trimmer } from './trim/trimmer.ts';
@@ -13,7 +14,7 @@ export interface Parameter {
 
 /** Checked arguments. No command has two parameters of one type. */
 export interface Arguments {
-  readonly integer: number | bigint | undefined;
+  readonly integer: number | JsonInteger | undefined;
   readonly stringList: readonly string[] | undefined;
 }
 
@@ -42,7 +43,7 @@ export interface Command {
   readonly besideJob?: true;
   /** The client that sends it has given up on what it asked before. */
   readonly resynchronises?: true;
-  /** Answers at once. @throws QgaError */
+  /** Answers at once; `undefined` is the empty object. @throws QgaError */
   readonly run?: (context: CommandContext, args: Arguments) => unknown;
   /** Runs as the one job: the answer comes through `finish`. @throws QgaError before it has begun */
   readonly start?: (context: CommandContext, args: Arguments, finish: Finish) => Job;

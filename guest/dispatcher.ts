@@ -15,8 +15,14 @@ export interface DispatcherSettings {
   readonly send: (bytes: string) => void;
 }
 
-interface Request {
+interface Known {
   readonly command: Command;
+  /** By the administrator. */
+  readonly blocked: boolean;
+}
+
+interface Request {
+  readonly known: Known;
   readonly envelope: JsonMap;
 }
 
@@ -29,7 +35,7 @@ const maxWaiting = 64;
  */
 export class Dispatcher {
   private readonly settings: DispatcherSettings;
-  private readonly commands = new Map<string, Command>();
+  private readonly commands = new Map<string, Known>();
   private readonly context: CommandContext;
   private readonly reader: MessageReader;
   private job: { readonly handle: Job; wanted: boolean } | undefined;
@@ -38,10 +44,11 @@ export class Dispatcher {
 
   constructor(settings: DispatcherSettings) {
     this.settings = settings;
-    for (const command of settings.commands) this.commands.set(command.name, command);
+    for (const command of settings.commands) this.commands.set(command.name, { command, blocked: settings.isBlocked(command.name) });
     this.context = {
       ...settings.context,
-      listCommands: () => settings.commands.map((command) => ({ name: command.name, enabled: this.whyDisabled(command) === undefined })),
+      listCommands: () =>
+        [...this.commands.values()].map((known) => ({ name: known.command.name, enabled: this.whyDisabled(known) === undefined })),
       delimitAnswer: () => {
         this.delimited = true;
       },
@@ -49,8 +56,9 @@ export class Dispatcher {
     this.reader = new MessageReader((message) => this.take(message));
   }
 
-  feed(bytes: string): void {
-    this.reader.feed(bytes);
+  /** `plain`: only printable ASCII and newlines, which the reader has less work with. */
+  feed(bytes: string, plain = false): void {
+    this.reader.feed(bytes, plain);
   }
 
   /** The client has left: what it wrote by halves is forgotten, what it still waited for is nobody's. */
@@ -70,55 +78,47 @@ export class Dispatcher {
       return;
     }
     try {
-      const command = this.findCommand(value);
-      if (command.resynchronises === true) this.giveUp();
-      if (this.job !== undefined && command.besideJob !== true) this.wait({ command, envelope: value });
-      else this.execute({ command, envelope: value });
+      const known = this.findCommand(value);
+      if (known.command.resynchronises === true) this.giveUp();
+      if (this.job !== undefined && known.command.besideJob !== true) this.wait({ known, envelope: value });
+      else this.execute(known, value);
     } catch (thrown) {
       this.answerError(thrown, value.get('id'));
     }
   }
 
   /** @throws QgaError in the words of QEMU's qmp-dispatch.c */
-  private findCommand(envelope: JsonMap): Command {
-    for (const [key, value] of envelope) {
-      if (key === 'execute') {
-        if (typeof value !== 'string') throw new QgaError(`QMP input member 'execute' must be a string`);
-      } else if (key === 'arguments') {
-        if (!isObject(value)) throw new QgaError(`QMP input member 'arguments' must be an object`);
-      } else if (key !== 'id') {
-        throw new QgaError(`QMP input member '${key}' is unexpected`);
-      }
-    }
+  private findCommand(envelope: JsonMap): Known {
     const name = envelope.get('execute');
-    if (typeof name !== 'string') throw new QgaError(`QMP input lacks member 'execute'`);
-    const command = this.commands.get(name);
-    if (command === undefined) throw new QgaError(`The command ${name} has not been found`, 'CommandNotFound');
-    return command;
+    const args = envelope.get('arguments');
+    if (name !== undefined && typeof name !== 'string') throw new QgaError(`QMP input member 'execute' must be a string`);
+    if (args !== undefined && !isObject(args)) throw new QgaError(`QMP input member 'arguments' must be an object`);
+    const expected = (name === undefined ? 0 : 1) + (args === undefined ? 0 : 1) + (envelope.has('id') ? 1 : 0);
+    if (envelope.size > expected) throw new QgaError(`QMP input member '${findUnknownMember(envelope)}' is unexpected`);
+    if (name === undefined) throw new QgaError(`QMP input lacks member 'execute'`);
+    const known = this.commands.get(name);
+    if (known === undefined) throw new QgaError(`The command ${name} has not been found`, 'CommandNotFound');
+    return known;
   }
 
   /** Why a command may not be called just now, in qemu-ga 7.2's words; '' where it gives no reason. */
-  private whyDisabled(command: Command): string | undefined {
-    if (this.settings.isBlocked(command.name)) return '';
-    const frozen = this.settings.context.freezer.status === 'frozen' && command.whileFrozen !== true;
-    return frozen ? ': the agent is in frozen state' : undefined;
+  private whyDisabled({ command, blocked }: Known): string | undefined {
+    if (blocked) return '';
+    if (command.whileFrozen === true || this.settings.context.freezer.status === 'thawed') return undefined;
+    return ': the agent is in frozen state';
   }
 
-  private execute({ command, envelope }: Request): void {
-    const id = envelope.get('id');
-    const why = this.whyDisabled(command);
+  private execute(known: Known, envelope: JsonMap): void {
+    const { command } = known;
+    const why = this.whyDisabled(known);
     if (why !== undefined) throw new QgaError(`Command ${command.name} has been disabled${why}`, 'CommandNotFound');
     const given = envelope.get('arguments');
-    const args = checkArguments(command.parameters ?? [], isObject(given ?? null) ? (given as JsonMap) : undefined);
-    if (command.start === undefined) {
-      const value = command.run?.(this.context, args);
-      this.answer('return', value ?? {}, id);
-      return;
-    }
-    this.startJob({ command, envelope }, command.start, args);
+    const args = checkArguments(command.parameters, given === undefined ? undefined : (given as JsonMap));
+    if (command.start === undefined) this.answer('return', command.run?.(this.context, args), envelope.get('id'));
+    else this.startJob(envelope, command.start, args);
   }
 
-  private startJob({ envelope }: Request, start: NonNullable<Command['start']>, args: Parameters<typeof start>[1]): void {
+  private startJob(envelope: JsonMap, start: NonNullable<Command['start']>, args: Parameters<typeof start>[1]): void {
     const id = envelope.get('id');
     let ended = false;
     const job: { handle: Job; wanted: boolean } = { handle: { abandon: () => undefined, makeWay: () => undefined }, wanted: true };
@@ -144,7 +144,7 @@ export class Dispatcher {
       const request = this.waiting.shift();
       if (request === undefined) return;
       try {
-        this.execute(request);
+        this.execute(request.known, request.envelope);
       } catch (thrown) {
         this.answerError(thrown, request.envelope.get('id'));
       }
@@ -166,9 +166,15 @@ export class Dispatcher {
   private answer(kind: 'return' | 'error', value: unknown, id: Json | undefined): void {
     const sentinel = this.delimited && kind === 'return' ? '\xff' : '';
     this.delimited = false;
+    const text = value === undefined ? '{}' : writeJson(value as Json);
     const echo = id === undefined ? '' : `, "id": ${writeJson(id)}`;
-    this.settings.send(`${sentinel}{"${kind}": ${writeJson(value as Json)}${echo}}\n`);
+    this.settings.send(`${sentinel}{"${kind}": ${text}${echo}}\n`);
   }
+}
+
+function findUnknownMember(envelope: JsonMap): string {
+  for (const key of envelope.keys()) if (key !== 'execute' && key !== 'arguments' && key !== 'id') return key;
+  return '';
 }
 
 /** Out of memory is thrown as `null` by the engine. */

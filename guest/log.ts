@@ -22,7 +22,7 @@ export class Log {
     if (this.muted || (priority === 'debug' && !this.verbose)) return;
     if (priority !== 'debug') this.sys.log(logPriorities[priority], text);
     this.openFile();
-    if (this.fd !== 2 || this.verbose) this.sys.write(this.fd, `${timestamp(this.sys.realNs())} ${priority}: ${text}\n`);
+    if (this.fd !== 2 || this.verbose) this.sys.write(this.fd, `${timestamp(this.sys.realMicros())} ${priority}: ${text}\n`);
   }
 
   mute(): void {
@@ -42,7 +42,7 @@ export class Log {
 }
 
 /** Seconds and microseconds since 1970, as qemu-ga's log has them. */
-function timestamp(ns: bigint): string {
-  const micros = (ns / 1000n).toString();
+function timestamp(now: number): string {
+  const micros = String(now);
   return `${micros.slice(0, -6)}.${micros.slice(-6)}`;
 }

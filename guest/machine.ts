@@ -51,9 +51,7 @@ export function chooseSplay(sys: Sys, span: number): number {
   let hash = 0x811c9dc5;
   const id = readMachineId(sys);
   for (let at = 0; at < id.length; at++) {
-    hash ^= id.charCodeAt(at);
-    // Times 16777619, modulo 2^32.
-    hash = Number((BigInt(hash >>> 0) * 16777619n) & 0xffffffffn);
+    hash = Math.imul(hash ^ id.charCodeAt(at), 16_777_619);
   }
-  return hash % span;
+  return (hash >>> 0) % span;
 }

@@ -1,4 +1,3 @@
-import type { GuestTrimPath } from '../shared/qga/types.ts';
 import type { Log } from './log.ts';
 import { chooseSplay, isVirtualMachine } from './machine.ts';
 import type { Marker } from './freeze/marker.ts';
@@ -6,7 +5,7 @@ import { QgaError } from './qga-error.ts';
 import type { Options } from './settings.ts';
 import { pollFlags } from './sys.ts';
 import type { Sys } from './sys.ts';
-import type { Trimmer } from './trim/trimmer.ts';
+import type { TrimmedPath, Trimmer } from './trim/trimmer.ts';
 import type { Worker } from './worker.ts';
 
 /** As fstrim(8): 0, 32 when all failed, 64 when some did. */
@@ -33,12 +32,12 @@ export function trimOnce({ sys, options, log, worker, trimmer, marker }: OnceSet
     log.write('warning', 'not trimmed: the guest is frozen');
     return exits.busy;
   }
-  const paths: GuestTrimPath[] = [];
+  const paths: TrimmedPath[] = [];
   let failure: string | undefined;
   try {
-    trimmer.trim(options.minimumBytes, (answer) => {
+    trimmer.trim(String(options.minimumBytes), (answer) => {
       if ('error' in answer) failure = answer.error;
-      else paths.push(...(answer.value as { readonly paths: readonly GuestTrimPath[] }).paths);
+      else paths.push(...(answer.value as { readonly paths: readonly TrimmedPath[] }).paths);
     });
     while (worker.busy) {
       sys.poll([worker.fd], [pollFlags.in], [], -1);
@@ -55,7 +54,7 @@ export function trimOnce({ sys, options, log, worker, trimmer, marker }: OnceSet
   return report(sys, log, paths.toReversed());
 }
 
-function report(sys: Sys, log: Log, paths: readonly GuestTrimPath[]): number {
+function report(sys: Sys, log: Log, paths: readonly TrimmedPath[]): number {
   let failed = 0;
   let trimmed = 0;
   for (const { path, trimmed: bytes, error } of paths) {

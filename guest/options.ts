@@ -46,7 +46,7 @@ export function readOptions(sys: Sys): Options {
     watchdogSeconds: watchdogDefaultSeconds,
     action: 'serve',
     splaySeconds: 0,
-    minimumBytes: 0n,
+    minimumBytes: 0,
     force: false,
   };
   applyConfigFile(sys, options);
@@ -167,7 +167,7 @@ function applyOwnFlag(options: Options, flag: string, value: string): void {
       options.splaySeconds = parseDuration(value) ?? badValue('--splay', value, 'seconds, or 30m, or 3h');
       break;
     case 'minimum':
-      options.minimumBytes = BigInt(toWhole(value) ?? badValue('--minimum', value, 'a number of bytes'));
+      options.minimumBytes = toWhole(value) ?? badValue('--minimum', value, 'a number of bytes');
       break;
     default:
       throw unknownOption();

@@ -18,7 +18,7 @@ export interface Options {
   action: 'serve' | 'dumpConfig' | 'version' | 'help' | 'listCommands' | 'once';
   /** `--once`: how many seconds at most to wait, by the machine's id, before it begins. */
   splaySeconds: number;
-  minimumBytes: bigint;
+  minimumBytes: number;
   /** `--once` on a machine that does not look virtual. */
   force: boolean;
 }

@@ -43,16 +43,17 @@ export interface WorkResult {
   /** 0 or a negative errno. */
   readonly status: number;
   /** trim: bytes the filesystem says it discarded. */
-  readonly trimmed: bigint;
-  /** trim: the smallest extent it really used. */
-  readonly minimum: bigint;
+  readonly trimmed: number;
+  /** trim: the smallest extent it really used, in digits. */
+  readonly minimum: string;
 }
 
 export interface TrimRange {
-  readonly start: bigint;
-  /** Bytes; 2^64 - 1 is to the end. */
-  readonly length: bigint;
-  readonly minimum: bigint;
+  readonly start: number;
+  /** Bytes; left out: to the end. */
+  readonly length?: number;
+  /** In digits. The kernel's is unsigned; a negative one wraps, as qemu-ga lets it. */
+  readonly minimum: string;
 }
 
 export const openFlags = {
@@ -79,10 +80,11 @@ export interface Sys {
   close(fd: number): number;
   /** '' at the end of the file. */
   read(fd: number, maxBytes: number): string | Errno;
+  /** Whether the last read brought nothing but printable ASCII and newlines. */
+  readWasPlain(): boolean;
   write(fd: number, bytes: string): number;
   rename(from: string, to: string): number;
   unlink(path: string): number;
-  makeDirectory(path: string): number;
   /** Advisory exclusive lock on the whole file; fails when another process has it. */
   lock(fd: number): number;
   readLink(path: string): string | Errno;
@@ -116,7 +118,8 @@ export interface Sys {
 
   /** Milliseconds on a clock that runs from boot (CLOCK_BOOTTIME). */
   bootMs(): number;
-  realNs(): bigint;
+  /** Microseconds since 1970. */
+  realMicros(): number;
   unixName(): UnixName;
   timeZone(): { readonly name: string | undefined; readonly offsetSeconds: number };
   interfaces(): InterfaceAddress[] | Errno;

@@ -13,7 +13,7 @@ const defines = ['-D_GNU_SOURCE', `-DCONFIG_VERSION="${engine.version}"`];
 /** Small, position independent, hardened; each function in a section of its own, so that the linker drops what is never called. */
 const flags = [
   '-std=gnu11',
-  '-Os',
+  '-O2',
   '-fPIE',
   '-fno-plt',
   '-ffunction-sections',

@@ -17,10 +17,11 @@ export const guestGetFsinfo: Command = {
 };
 
 /** As df has them: what root keeps for itself does not count to the total. */
-function readUsage(sys: Sys, path: string): { 'used-bytes'?: bigint; 'total-bytes'?: bigint } {
+function readUsage(sys: Sys, path: string): { 'used-bytes'?: number; 'total-bytes'?: number } {
   const capacity = sys.capacity(path);
   if (typeof capacity === 'number') return {};
   const used = capacity.blocks - capacity.freeBlocks;
-  const unit = BigInt(capacity.fragmentBytes);
-  return { 'used-bytes': BigInt(used) * unit, 'total-bytes': BigInt(used + capacity.availableBlocks) * unit };
+  // Exact also past 2^53: the unit is a power of two.
+  const unit = capacity.fragmentBytes;
+  return { 'used-bytes': used * unit, 'total-bytes': (used + capacity.availableBlocks) * unit };
 }

@@ -1,20 +1,26 @@
-import type { GuestInterface, GuestInterfaceStatistics, GuestIpAddress } from '../../shared/qga/types.ts';
+import type { GuestInterfaceStatistics, GuestIpAddress } from '../../shared/qga/types.ts';
 import type { Command } from '../command.ts';
 import { errorWords } from '../errno.ts';
+import { decodeInteger } from '../json/number.ts';
+import type { Json } from '../json/value.ts';
 import { QgaError } from '../qga-error.ts';
 import { readText } from '../text-file.ts';
 
+/** Counters of 64 bits. */
+type Statistics = Record<keyof GuestInterfaceStatistics, Json>;
+
+/** As GuestInterface of shared/qga/types.ts. */
 interface Building {
   name: string;
   'ip-addresses'?: GuestIpAddress[];
-  statistics?: GuestInterfaceStatistics;
+  statistics?: Statistics;
   'hardware-address'?: string;
 }
 
 /** Interfaces in the kernel's order; as in qemu-ga only those with an address have a list of them, and statistics. */
 export const guestNetworkGetInterfaces: Command = {
   name: 'guest-network-get-interfaces',
-  run: (context): GuestInterface[] => {
+  run: (context): Building[] => {
     const addresses = context.sys.interfaces();
     if (typeof addresses === 'number') throw new QgaError(`getifaddrs failed: ${errorWords(addresses)}`);
     const table = readText(context.sys, '/proc/net/dev') ?? '';
@@ -39,7 +45,7 @@ export const guestNetworkGetInterfaces: Command = {
 };
 
 /** proc(5), /proc/net/dev: bytes packets errs drop fifo frame compressed multicast, received and then sent. */
-function readStatistics(table: string, name: string): GuestInterfaceStatistics | undefined {
+function readStatistics(table: string, name: string): Statistics | undefined {
   for (const line of table.split('\n')) {
     const colon = line.indexOf(':');
     if (colon < 0 || line.slice(0, colon).trim() !== name) continue;
@@ -48,7 +54,7 @@ function readStatistics(table: string, name: string): GuestInterfaceStatistics |
       .split(' ')
       .filter((word) => word !== '');
     if (numbers.length < 16) continue;
-    const at = (index: number): bigint => BigInt(numbers[index] ?? '0');
+    const at = (index: number): Json => decodeInteger(numbers[index] ?? '0');
     return {
       'rx-bytes': at(0),
       'rx-packets': at(1),

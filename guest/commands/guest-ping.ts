@@ -4,5 +4,5 @@ export const guestPing: Command = {
   name: 'guest-ping',
   whileFrozen: true,
   besideJob: true,
-  run: () => ({}),
+  run: () => undefined,
 };

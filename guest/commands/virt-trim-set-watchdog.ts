@@ -10,7 +10,7 @@ export const virtTrimSetWatchdog: Command = {
   besideJob: true,
   run: (context, args) => {
     const seconds = args.integer;
-    if (seconds !== undefined && (typeof seconds === 'bigint' || seconds < watchdogMinSeconds || seconds > watchdogMaxSeconds)) {
+    if (seconds !== undefined && (typeof seconds !== 'number' || seconds < watchdogMinSeconds || seconds > watchdogMaxSeconds)) {
       throw new QgaError(`Parameter 'seconds' must be ${watchdogMinSeconds} to ${watchdogMaxSeconds}`);
     }
     return context.freezer.setWatchdog(seconds);

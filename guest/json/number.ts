@@ -1,24 +1,27 @@
 import type { Json } from './value.ts';
-import { JsonFloat } from './value.ts';
+import { JsonFloat, JsonInteger } from './value.ts';
 import { TokenError } from './string.ts';
 
-const int64Min = -(2n ** 63n);
-const uint64Max = 2n ** 64n - 1n;
+const int64Max = '9223372036854775807';
+const int64Min = '9223372036854775808';
+const uint64Max = '18446744073709551615';
 
 /** An integer token: exact up to 64 bits, a float beyond, as QEMU's QNum does. @throws TokenError past the range of a double */
 export function decodeInteger(token: string): Json {
-  if (token.length < 16) {
-    const small = Number(token);
-    return small === 0 ? 0 : small; // -0 is the integer 0
-  }
-  // A long run of digits never becomes a BigInt: that would be quadratic.
-  if (token.length <= 20) {
-    const value = BigInt(token);
-    if (value >= int64Min && value <= uint64Max) {
-      return value >= -9007199254740991n && value <= 9007199254740991n ? Number(value) : value;
-    }
-  }
-  return decodeFloat(token);
+  const number = Number(token);
+  if (number >= -9007199254740991 && number <= 9007199254740991) return number === 0 ? 0 : number; // -0 is the integer 0
+  const negative = token.startsWith('-');
+  return isAtMost(negative ? token.slice(1) : token, negative ? int64Min : uint64Max) ? new JsonInteger(token) : decodeFloat(token);
+}
+
+/** Whether it is an int64; a JsonInteger may be a uint64. */
+export function fitsInt64({ digits }: JsonInteger): boolean {
+  return digits.startsWith('-') || isAtMost(digits, int64Max);
+}
+
+/** Compares decimal numbers without leading zeros. */
+function isAtMost(digits: string, bound: string): boolean {
+  return digits.length === bound.length ? digits <= bound : digits.length < bound.length;
 }
 
 /** @throws TokenError past the range of a double: qemu-ga echoes `inf`, which is not JSON */

@@ -1,12 +1,45 @@
 import { decodeFloat, decodeInteger } from './number.ts';
 import { decodeString, TokenError } from './string.ts';
+import {
+  closeBrace,
+  closeBracket,
+  colon,
+  comma,
+  floatToken,
+  integerToken,
+  keywordToken,
+  openBrace,
+  openBracket,
+  plainStringToken,
+  stringToken,
+} from './lexer.ts';
 import type { TokenKind } from './lexer.ts';
 import type { Json } from './value.ts';
 
-/** A container that is still open. `expect` is what may come next in it. */
-type Frame =
-  | { readonly map: Map<string, Json>; expect: 'keyOrEnd' | 'key' | 'colon' | 'value' | 'commaOrEnd'; key: string }
-  | { readonly list: Json[]; expect: 'valueOrEnd' | 'value' | 'commaOrEnd' };
+/** What may come next in a container. */
+const valueOrEnd = 0;
+const value = 1;
+const commaOrEnd = 2;
+/** Only in an object: a key, or its end. */
+const keyOrEnd = 3;
+const key = 4;
+const colonOnly = 5;
+
+/** A container that is still open; `expect` is one of the above. */
+interface MapFrame {
+  readonly map: Map<string, Json>;
+  readonly list?: undefined;
+  expect: number;
+  key: string;
+}
+
+interface ListFrame {
+  readonly map?: undefined;
+  readonly list: Json[];
+  expect: number;
+}
+
+type Frame = MapFrame | ListFrame;
 
 /**
  * Builds one message's value from its tokens as they come, in QEMU's words where it is wrong (qobject/json-parser.c). Only the
@@ -15,48 +48,55 @@ type Frame =
 export class Parser {
   error: string | undefined;
   value: Json | undefined;
-  private stack: Frame[] = [];
+  /** The innermost open container, and those around it. */
+  private top: Frame | undefined;
+  private outer: Frame[] = [];
 
   reset(): void {
     this.error = undefined;
     this.value = undefined;
-    if (this.stack.length > 0) this.stack = [];
+    this.top = undefined;
+    if (this.outer.length > 0) this.outer = [];
   }
 
+  /** One function for what nearly every token is: on the guest's engine a call costs more than what it does. */
   add(kind: TokenKind, text: string): void {
     if (this.error !== undefined) return;
-    const top = this.stack[this.stack.length - 1];
-    if (top === undefined) this.addValue(kind, text, undefined);
-    else if ('map' in top) this.addToMap(kind, text, top);
-    else this.addToList(kind, text, top);
-  }
-
-  private addToMap(kind: TokenKind, text: string, top: Extract<Frame, { map: unknown }>): void {
-    switch (top.expect) {
-      case 'colon':
-        if (kind === ':') top.expect = 'value';
-        else this.error = 'missing : in object pair';
-        return;
-      case 'commaOrEnd':
-        if (kind === '}') this.close(top.map);
-        else if (kind === ',') top.expect = 'key';
-        else this.error = 'expected separator in dict';
-        return;
-      case 'keyOrEnd':
-        if (kind === '}') {
-          this.close(top.map);
-          return;
-        }
+    const top = this.top;
+    if (top === undefined) {
+      this.addValue(kind, text, undefined);
+      return;
     }
-    this.addValue(kind, text, top);
+    if (top.map === undefined) {
+      this.addToList(kind, text, top);
+      return;
+    }
+    const { expect } = top;
+    if (expect === colonOnly) {
+      if (kind === colon) top.expect = value;
+      else this.error = 'missing : in object pair';
+    } else if (expect === commaOrEnd) {
+      if (kind === closeBrace) this.close(top.map);
+      else if (kind === comma) top.expect = key;
+      else this.error = 'expected separator in dict';
+    } else if (expect === value) {
+      this.addValue(kind, text, top);
+    } else if (kind === plainStringToken) {
+      top.key = text;
+      top.expect = colonOnly;
+    } else if (kind === closeBrace && expect === keyOrEnd) {
+      this.close(top.map);
+    } else {
+      this.addValue(kind, text, top);
+    }
   }
 
-  private addToList(kind: TokenKind, text: string, top: Extract<Frame, { list: unknown }>): void {
-    if (top.expect === 'commaOrEnd') {
-      if (kind === ']') this.close(top.list);
-      else if (kind === ',') top.expect = 'value';
+  private addToList(kind: TokenKind, text: string, top: ListFrame): void {
+    if (top.expect === commaOrEnd) {
+      if (kind === closeBracket) this.close(top.list);
+      else if (kind === comma) top.expect = value;
       else this.error = 'expected separator in list';
-    } else if (kind === ']' && top.expect === 'valueOrEnd') {
+    } else if (kind === closeBracket && top.expect === valueOrEnd) {
       this.close(top.list);
     } else {
       this.addValue(kind, text, top);
@@ -65,10 +105,12 @@ export class Parser {
 
   /** A token where a value (or a key, which QEMU parses as a value first) must begin. */
   private addValue(kind: TokenKind, text: string, into: Frame | undefined): void {
-    if (kind === '{') {
-      this.stack.push({ map: new Map(), expect: 'keyOrEnd', key: '' });
-    } else if (kind === '[') {
-      this.stack.push({ list: [], expect: 'valueOrEnd' });
+    if (kind === plainStringToken) {
+      this.place(text, into);
+    } else if (kind === openBrace) {
+      this.open({ map: new Map(), expect: keyOrEnd, key: '' });
+    } else if (kind === openBracket) {
+      this.open({ list: [], expect: valueOrEnd });
     } else {
       try {
         this.place(decodeScalar(kind, text), into);
@@ -79,25 +121,30 @@ export class Parser {
     }
   }
 
-  private close(container: Json): void {
-    this.stack.pop();
-    this.place(container, this.stack[this.stack.length - 1]);
+  private open(frame: Frame): void {
+    if (this.top !== undefined) this.outer.push(this.top);
+    this.top = frame;
   }
 
-  private place(value: Json, into: Frame | undefined): void {
+  private close(container: Json): void {
+    this.top = this.outer.length > 0 ? this.outer.pop() : undefined;
+    this.place(container, this.top);
+  }
+
+  private place(placed: Json, into: Frame | undefined): void {
     if (into === undefined) {
-      this.value = value;
-    } else if ('list' in into) {
-      into.list.push(value);
-      into.expect = 'commaOrEnd';
-    } else if (into.expect === 'value') {
+      this.value = placed;
+    } else if (into.map === undefined) {
+      into.list.push(placed);
+      into.expect = commaOrEnd;
+    } else if (into.expect === value) {
       // QEMU notices a repeated key only after it has parsed the second value.
       if (into.map.has(into.key)) this.error = 'duplicate key';
-      else into.map.set(into.key, value);
-      into.expect = 'commaOrEnd';
-    } else if (typeof value === 'string') {
-      into.key = value;
-      into.expect = 'colon';
+      else into.map.set(into.key, placed);
+      into.expect = commaOrEnd;
+    } else if (typeof placed === 'string') {
+      into.key = placed;
+      into.expect = colonOnly;
     } else {
       this.error = 'key is not a string in object';
     }
@@ -107,13 +154,13 @@ export class Parser {
 /** @throws TokenError */
 function decodeScalar(kind: TokenKind, text: string): Json {
   switch (kind) {
-    case 'string':
+    case stringToken:
       return decodeString(text);
-    case 'integer':
+    case integerToken:
       return decodeInteger(text);
-    case 'float':
+    case floatToken:
       return decodeFloat(text);
-    case 'keyword':
+    case keywordToken:
       if (text === 'true') return true;
       if (text === 'false') return false;
       if (text === 'null') return null;

@@ -1,7 +1,7 @@
 import { formatFloat } from './number.ts';
 import { decodeUtf8 } from './utf8.ts';
 import type { Json } from './value.ts';
-import { JsonFloat } from './value.ts';
+import { JsonFloat, JsonInteger } from './value.ts';
 
 const escapes: Readonly<Record<number, string>> = {
   0x22: '\\"',
@@ -19,7 +19,6 @@ export function writeJson(value: Json): string {
     case 'string':
       return quote(value);
     case 'number':
-    case 'bigint':
     case 'boolean':
       return String(value);
     default:
@@ -27,7 +26,8 @@ export function writeJson(value: Json): string {
   }
 }
 
-function writeObject(value: Exclude<Json, null | boolean | string | number | bigint>): string {
+function writeObject(value: Exclude<Json, null | boolean | string | number>): string {
+  if (value instanceof JsonInteger) return value.digits;
   if (value instanceof JsonFloat) return formatFloat(value.value);
   if (Array.isArray(value)) {
     let text = '';

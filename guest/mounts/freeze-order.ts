@@ -13,7 +13,7 @@ import type { Mount } from './mount-table.ts';
  */
 export function chooseFreezeOrder(sys: Sys, mounts: readonly Mount[], paths?: readonly string[]): Mount[] {
   const wanted = paths === undefined ? mounts : mounts.filter((mount) => paths.includes(mount.path));
-  const youngestFirst = firstMounts(wanted).reverse();
+  const youngestFirst = firstMounts(wanted).toReversed();
   const storedIn = youngestFirst.map((mount) => ({ mount, filesystems: findBackingFilesystems(sys, mount.device, mounts) }));
   const order: Mount[] = [];
   const visiting = new Set<string>();

@@ -18,6 +18,7 @@
 enum { OPEN_WRITE = 1, OPEN_READ_WRITE = 2, OPEN_CREATE = 4, OPEN_TRUNCATE = 8, OPEN_APPEND = 16, OPEN_NONBLOCK = 32, OPEN_NOCTTY = 64 };
 
 static char read_buffer[65536];
+static int read_was_plain;
 
 /* Calls `call` with the path that the first argument is. */
 static JSValue with_path(JSContext *ctx, JSValueConst *argv, JSValue (*call)(JSContext *, const char *, JSValueConst *))
@@ -76,7 +77,21 @@ static JSValue file_read(JSContext *ctx, JSValueConst this_value, int argc, JSVa
     ssize_t length = read(fd, read_buffer, limit);
     if (length < 0)
         return result_of(ctx, -1);
+    read_was_plain = 1;
+    for (ssize_t at = 0; at < length; at++) {
+        unsigned char c = (unsigned char)read_buffer[at];
+        if ((c < 0x20 && c != '\n') || c >= 0x7f)
+            read_was_plain = 0;
+    }
     return bytes_new(ctx, read_buffer, (size_t)length);
+}
+
+static JSValue file_read_was_plain(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
+{
+    (void)this_value;
+    (void)argc;
+    (void)argv;
+    return JS_NewBool(ctx, read_was_plain);
 }
 
 static JSValue file_write(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
@@ -246,6 +261,7 @@ const JSCFunctionListEntry file_functions[] = {
     JS_CFUNC_DEF("open", 2, file_open),
     JS_CFUNC_DEF("close", 1, file_close),
     JS_CFUNC_DEF("read", 2, file_read),
+    JS_CFUNC_DEF("readWasPlain", 0, file_read_was_plain),
     JS_CFUNC_DEF("write", 2, file_write),
     JS_CFUNC_DEF("rename", 2, file_rename),
     JS_CFUNC_DEF("unlink", 1, file_unlink),

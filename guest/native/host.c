@@ -40,14 +40,14 @@ static JSValue host_boot_ms(JSContext *ctx, JSValueConst this_value, int argc, J
     return JS_NewFloat64(ctx, (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6);
 }
 
-static JSValue host_real_ns(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
+static JSValue host_real_micros(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
 {
     struct timespec now;
     (void)this_value;
     (void)argc;
     (void)argv;
     clock_gettime(CLOCK_REALTIME, &now);
-    return JS_NewBigInt64(ctx, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+    return JS_NewInt64(ctx, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 }
 
 static JSValue host_unix_name(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
@@ -179,7 +179,7 @@ static JSValue host_interfaces(JSContext *ctx, JSValueConst this_value, int argc
 const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("env", 1, host_env),
     JS_CFUNC_DEF("bootMs", 0, host_boot_ms),
-    JS_CFUNC_DEF("realNs", 0, host_real_ns),
+    JS_CFUNC_DEF("realMicros", 0, host_real_micros),
     JS_CFUNC_DEF("unixName", 0, host_unix_name),
     JS_CFUNC_DEF("timeZone", 0, host_time_zone),
     JS_CFUNC_DEF("interfaces", 0, host_interfaces),

@@ -7,6 +7,7 @@
 #include <linux/loop.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
@@ -70,15 +71,28 @@ static JSValue storage_start_worker(JSContext *ctx, JSValueConst this_value, int
     return JS_NewInt32(ctx, error ? -error : result_pipe[0]);
 }
 
-static int get_member(JSContext *ctx, JSValueConst object, const char *name, uint64_t *number)
+/* A number of bytes; `missing` where the object has none of that name. */
+static int get_bytes(JSContext *ctx, JSValueConst object, const char *name, uint64_t missing, uint64_t *number)
 {
     JSValue value = JS_GetPropertyStr(ctx, object, name);
-    int64_t signed_number = 0;
-    /* ToBigInt64 wraps, so that 2^64 - 1 arrives as -1 and is itself again as unsigned. */
-    int failed = JS_ToBigInt64(ctx, &signed_number, value);
+    double bytes = 0;
+    int failed = JS_IsUndefined(value) ? 0 : JS_ToFloat64(ctx, &bytes, value);
+    *number = JS_IsUndefined(value) ? missing : (uint64_t)bytes;
     JS_FreeValue(ctx, value);
-    *number = (uint64_t)signed_number;
     return failed;
+}
+
+static int get_digits(JSContext *ctx, JSValueConst object, const char *name, uint64_t *number)
+{
+    JSValue value = JS_GetPropertyStr(ctx, object, name);
+    const char *digits = JS_ToCString(ctx, value);
+    JS_FreeValue(ctx, value);
+    if (!digits)
+        return -1;
+    /* A negative one wraps around. */
+    *number = strtoull(digits, NULL, 10);
+    JS_FreeCString(ctx, digits);
+    return 0;
 }
 
 static JSValue storage_submit_work(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
@@ -95,8 +109,8 @@ static JSValue storage_submit_work(JSContext *ctx, JSValueConst this_value, int 
     if (JS_ToInt32(ctx, &work.fd, argv[1]))
         return JS_EXCEPTION;
     if (argc > 2 && JS_IsObject(argv[2])) {
-        if (get_member(ctx, argv[2], "start", &start) || get_member(ctx, argv[2], "length", &length) ||
-            get_member(ctx, argv[2], "minimum", &minimum))
+        if (get_bytes(ctx, argv[2], "start", 0, &start) || get_bytes(ctx, argv[2], "length", UINT64_MAX - start, &length) ||
+            get_digits(ctx, argv[2], "minimum", &minimum))
             return JS_EXCEPTION;
         work.range = (struct fstrim_range){ .start = start, .len = length, .minlen = minimum };
     }
@@ -117,8 +131,10 @@ static JSValue storage_finish_work(JSContext *ctx, JSValueConst this_value, int 
     if (JS_IsException(object))
         return object;
     JS_SetPropertyStr(ctx, object, "status", JS_NewInt32(ctx, result.status));
-    JS_SetPropertyStr(ctx, object, "trimmed", JS_NewBigUint64(ctx, result.range.len));
-    JS_SetPropertyStr(ctx, object, "minimum", JS_NewBigUint64(ctx, result.range.minlen));
+    char digits[24];
+    int length = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)result.range.minlen);
+    JS_SetPropertyStr(ctx, object, "trimmed", JS_NewFloat64(ctx, (double)result.range.len));
+    JS_SetPropertyStr(ctx, object, "minimum", JS_NewStringLen(ctx, digits, (size_t)length));
     return object;
 }
 

@@ -1,6 +1,7 @@
-import type { GuestTrimPath } from '../../shared/qga/types.ts';
 import type { Finish, Job } from '../command.ts';
 import { EINTR, EINVAL, ENOTTY, EOPNOTSUPP, errorWords } from '../errno.ts';
+import { decodeInteger } from '../json/number.ts';
+import type { Json } from '../json/value.ts';
 import type { Log } from '../log.ts';
 import { firstMounts, openFilesystem, readMounts } from '../mounts/mount-table.ts';
 import type { Mount } from '../mounts/mount-table.ts';
@@ -8,6 +9,14 @@ import { QgaError } from '../qga-error.ts';
 import type { Sys } from '../sys.ts';
 import type { Worker } from '../worker.ts';
 import { planRanges } from './ranges.ts';
+
+/** As GuestTrimPath of shared/qga/types.ts. */
+export interface TrimmedPath {
+  readonly path: string;
+  readonly trimmed?: number;
+  readonly minimum?: Json;
+  readonly error?: string;
+}
 
 export interface TrimmerSettings {
   readonly sys: Sys;
@@ -26,15 +35,15 @@ export class Trimmer {
     this.settings = settings;
   }
 
-  /** `minimum` is the smallest extent to discard, in bytes. The answer's paths stand as qemu-ga's do, the last mount first. */
-  trim(minimum: bigint, finish: Finish): Job {
+  /** `minimum` is the smallest extent to discard, in digits. The answer's paths stand as qemu-ga's do, the last mount first. */
+  trim(minimum: string, finish: Finish): Job {
     const { sys, log, worker } = this.settings;
     const started = worker.ensureStarted();
     if (started < 0) throw new QgaError(`failed to start a thread: ${errorWords(started)}`);
     log.write('info', 'guest-fstrim called');
     const mounts = readMounts(sys);
     const targets = firstMounts(mounts);
-    const paths: GuestTrimPath[] = [];
+    const paths: TrimmedPath[] = [];
     let stopping = false;
     const next = (): void => {
       const target = targets.shift();
@@ -59,8 +68,8 @@ export class Trimmer {
 
   private trimOne(
     mount: Mount,
-    how: { readonly mounts: readonly Mount[]; readonly minimum: bigint; readonly shouldStop: () => boolean },
-    done: (path: GuestTrimPath) => void,
+    how: { readonly mounts: readonly Mount[]; readonly minimum: string; readonly shouldStop: () => boolean },
+    done: (path: TrimmedPath) => void,
   ): void {
     const { sys, worker } = this.settings;
     const { path } = mount;
@@ -70,16 +79,16 @@ export class Trimmer {
       return;
     }
     const ranges = planRanges(sys, mount);
-    let trimmed = 0n;
+    let trimmed = 0;
     let piece = 0;
-    const end = (result: GuestTrimPath): void => {
+    const end = (result: TrimmedPath): void => {
       sys.close(opened);
       done(result);
     };
-    const next = (minimum: bigint): void => {
+    const next = (minimum: string): void => {
       const range = ranges[piece];
       if (range === undefined) {
-        end({ path, trimmed, minimum });
+        end({ path, trimmed, minimum: decodeInteger(minimum) });
       } else if (how.shouldStop()) {
         end({ path, error: `failed to trim: ${errorWords(EINTR)}` });
       } else {
@@ -90,7 +99,7 @@ export class Trimmer {
             end({ path, error: describeTrimError(result.status) });
             return;
           }
-          trimmed += behindTheEnd ? 0n : result.trimmed;
+          trimmed += behindTheEnd ? 0 : result.trimmed;
           piece = behindTheEnd ? ranges.length : piece + 1;
           next(behindTheEnd ? minimum : result.minimum);
         });

@@ -1,0 +1,65 @@
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { build } from 'esbuild';
+import { buildBytecodeCompiler } from '../../guest/build/compile.ts';
+import { engine, obtainEngine } from '../../guest/build/engine.ts';
+import { run } from '../../guest/build/process.ts';
+import { instrument } from './instrument.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const sanitizers = '-fsanitize=address,undefined';
+
+/**
+ * The fuzzer: engine and native code under ASAN and UBSAN, any report fatal; the agent's script instrumented for coverage.
+ * Needs Debian's clang. Returns the program.
+ */
+export async function buildFuzzer(directory: string): Promise<string> {
+  mkdirSync(directory, { recursive: true });
+  const source = obtainEngine().directory;
+  const bundle = await build({
+    absWorkingDir: root,
+    entryPoints: ['test/fuzz/entry.ts'],
+    bundle: true,
+    write: false,
+    format: 'iife',
+    target: 'es2023',
+    platform: 'neutral',
+    logLevel: 'warning',
+  });
+  const { text, points } = instrument(bundle.outputFiles[0]?.text ?? '');
+  process.stderr.write(`${points} points of coverage in the script\n`);
+  writeFileSync(join(directory, 'fuzz.js'), text);
+  run(buildBytecodeCompiler(source), ['-c', '-N', 'fuzz_bytecode', '-o', 'fuzz-bytecode.c', 'fuzz.js'], { cwd: directory });
+  const bytecode = join(directory, 'fuzz-bytecode.c');
+  writeFileSync(bytecode, readFileSync(bytecode, 'utf8').replace(/^#include.*$/m, '#include <stdint.h>'));
+  copyFileSync(join(root, 'test/fuzz/fuzz.c'), join(directory, 'fuzz.c'));
+  const flags = ['-O2', '-g', '-w', '-D_GNU_SOURCE', `-DCONFIG_VERSION="${engine.version}"`, sanitizers, '-fno-sanitize-recover=undefined'];
+  const include = ['-I', source, '-I', join(root, 'guest/native')];
+  // The interpreter's own coverage says nothing about the script, and costs half the speed: only the native code has it.
+  for (const unit of ['quickjs', 'libregexp', 'libunicode', 'cutils', 'dtoa']) {
+    run('clang', [...flags, '-c', join(source, `${unit}.c`), '-o', `${unit}.o`], { cwd: directory });
+  }
+  const fuzzed = [join(root, 'guest/native/bytes.c'), 'fuzz.c', 'fuzz-bytecode.c'];
+  const program = join(directory, 'fuzz');
+  run(
+    'clang',
+    [
+      ...flags,
+      ...include,
+      '-fsanitize=fuzzer',
+      '-o',
+      program,
+      ...fuzzed,
+      'quickjs.o',
+      'libregexp.o',
+      'libunicode.o',
+      'cutils.o',
+      'dtoa.o',
+      '-lm',
+    ],
+    {
+      cwd: directory,
+    },
+  );
+  return program;
+}
