@@ -40,8 +40,8 @@ export class Rig implements AsyncDisposable {
     const agent = new ScriptedAgent(guest, script);
     this.#agents.push(agent);
     await agent.attach();
-    await guest.waitForBoot();
-    await guest.waitForAgent();
+    await guest.waitForBoot(bootAllTimeoutMs);
+    await guest.waitForAgent(bootAllTimeoutMs);
     return { guest, agent };
   }
 
