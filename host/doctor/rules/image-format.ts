@@ -1,3 +1,4 @@
+import type { DiskDescription } from '../../libvirt/domain-xml.ts';
 import type { Judgement } from '../finding.ts';
 import { isAtLeast } from '../version.ts';
 import { isScsiPassthrough, type XmlRule } from '../subject.ts';
@@ -20,12 +21,18 @@ const deaf: readonly string[] = [
   'ploop',
 ];
 
+/** libvirt's words for a format, where they are not QEMU's: raw is its default since it stopped probing. */
+function readFormat(disk: DiskDescription): string {
+  if (disk.type === 'dir' || disk.format === 'dir') return 'fat';
+  return disk.format === null || disk.format === 'iso' ? 'raw' : disk.format;
+}
+
 export const imageFormat: XmlRule = {
   id: 'image-format',
   layer: 'image',
   judge: ({ disk, qemu }): Judgement | null => {
     if (isScsiPassthrough(disk) || disk.type === 'vhostuser') return null;
-    const format = disk.type === 'dir' ? 'fat' : (disk.format ?? 'raw'); // libvirt's default since it stopped probing
+    const format = readFormat(disk);
     const luks = disk.encryption === 'luks' && format === 'raw';
     const name = luks ? 'luks' : format;
     const evidence = luks ? "<encryption format='luks'/> over raw" : `<driver type='${disk.format ?? 'raw by default'}'/>`;
