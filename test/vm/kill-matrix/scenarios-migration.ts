@@ -1,0 +1,3 @@
+import type { Scenario } from './row.ts';
+
+export const scenariosOfMigration: readonly Scenario[] = [];
