@@ -14,11 +14,12 @@ export function formatLogLine(line: string, journal: boolean): string {
 
 /**
  * The logger of a run, on stderr, synchronous so that nothing is lost when we are killed. Warnings by default, `-v` info, `-vv` debug, `-q` errors.
- * With VIRT_TRIM_LOG=json the lines are pino's own.
+ * With VIRT_TRIM_LOG=json the lines are pino's own; with `prefix`, or where stderr is the journal, each has its syslog priority before it.
  */
 export function createLogger(options: { quiet: boolean; verbose: number; env: NodeJS.ProcessEnv; write: (text: string) => void }): Logger {
   const level = options.quiet ? 'error' : (['warn', 'info', 'debug', 'trace'][options.verbose] ?? 'trace');
-  const journal = options.env['JOURNAL_STREAM'] !== undefined;
+  // `prefix`: for `virt-trim daemon 2>&1 | logger --prio-prefix`, where syslog has no journal before it.
+  const journal = options.env['JOURNAL_STREAM'] !== undefined || options.env['VIRT_TRIM_LOG'] === 'prefix';
   const raw = options.env['VIRT_TRIM_LOG'] === 'json';
   const destination: DestinationStream = { write: (line) => options.write(raw ? line : formatLogLine(line, journal)) };
   return pino({ level, base: null }, destination);

@@ -74,6 +74,9 @@ class Service {
     const stopHangups = this.#context.onHangup(() => void this.#reload());
     try {
       await Promise.race([aborted(signal), this.#lockGone(), ...(options.once ? [this.#daemon.idle()] : [])]);
+    } catch (thrown) {
+      await this.#daemon.stop(0);
+      throw thrown;
     } finally {
       stopHangups();
       for (const timer of timers) clearInterval(timer);
