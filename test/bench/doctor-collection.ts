@@ -171,8 +171,8 @@ for (const directory of process.argv.slice(2)) {
 console.log(JSON.stringify({ ...counts, verdicts, unknownByRule: Object.fromEntries(unknownByRule), doubtful: doubtful.length }, null, 2));
 console.log(
   `machine types: ${[...machines]
-    .sort()
     .map(([name, verdict]) => `${name}=${verdict}`)
+    .toSorted((a, b) => a.localeCompare(b))
     .join(' ')}`,
 );
 for (const one of doubtful) console.log(`doubtful: ${one}`);
