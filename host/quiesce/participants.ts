@@ -6,9 +6,8 @@ import { loadConfig } from '../policy/config.ts';
 import { stateDirectory } from '../state/directory.ts';
 import { selectDomains } from '../trim/select.ts';
 import { windowsLeaseSeconds } from './eligibility.ts';
-import { readLease, leaseDirectory } from './lease-files.ts';
 import type { WindowOptions } from './options.ts';
-import { recoverLease } from './recover.ts';
+import { recoverFirst } from './recover-first.ts';
 import { participate, type Participant } from './window.ts';
 
 export interface Participants {
@@ -38,8 +37,7 @@ export async function chooseParticipants(
   for (const each of selected) {
     if (!('ref' in each)) throw each.error;
     if (isUnreadable(each.domain)) throw each.domain.error;
-    const lease = await readLease(leaseDirectory(directory, each.ref.uuid));
-    if (lease !== null && lease.owners.length === 0) await recoverLease(connection, lease, options.waitMs);
+    await recoverFirst(connection, directory, each.ref.uuid, options.waitMs);
     const windows = options.windows ?? each.policy?.windowsFreeze.value ?? false;
     const leaseSeconds = options.leaseSeconds ?? each.policy?.leaseSeconds.value ?? 60;
     // A lease that nobody asked for is made long enough for VSS; one that was asked for is checked when the guest turns out to be Windows.

@@ -2,8 +2,9 @@ import { AgentClient } from '../agent/client.ts';
 import type { CommandContext } from '../commands/context.ts';
 import { statusOfError, statusOfOutcomes, type Outcome } from '../commands/exit-status.ts';
 import { Connection } from '../libvirt/connection.ts';
-import { listDomains } from '../libvirt/domains.ts';
+import { listDomains, type DomainRef } from '../libvirt/domains.ts';
 import { loadConfig } from '../policy/config.ts';
+import { recoverFirst } from '../quiesce/recover-first.ts';
 import { printEnvelope } from '../report/envelope.ts';
 import { renderTable } from '../report/table.ts';
 import { stateDirectory } from '../state/directory.ts';
@@ -57,7 +58,7 @@ export async function trimSelected(
   options: TrimOptions,
   signal: AbortSignal,
   progress: TrimProgress,
-  onDone: (outcome: TrimOutcome) => void,
+  told: { readonly before: (ref: DomainRef) => Promise<void>; readonly done: (outcome: TrimOutcome) => void },
 ): Promise<TrimOutcome[]> {
   const client = new AgentClient(connection);
   const place = { isLocal: connection.uri.isLocal, host: hostOfUri(connection.uri) };
@@ -68,7 +69,7 @@ export async function trimSelected(
           backends: [],
           run: async () => {
             const outcome = notFound(each);
-            onDone(outcome);
+            told.done(outcome);
             return outcome;
           },
         };
@@ -76,17 +77,26 @@ export async function trimSelected(
       return {
         backends: await backendsOf(each.domain, place, each.policy?.backend.value),
         run: async () => {
+          await told.before(each.ref);
           const outcome =
             excludedByPolicy(each, options) ??
             (await trimDomain(connection, client, each.ref, domainOptions(each, options, signal, progress)));
           progress.end(each.ref.uuid);
-          onDone(outcome);
+          told.done(outcome);
           return outcome;
         },
       };
     }),
   );
   return runWithinLimits(jobs, options);
+}
+
+const recoverWaitMs = 10_000;
+
+/** A guest that an interrupted run left frozen is thawed before it is asked to trim. */
+async function endLeftovers(context: CommandContext, connection: Connection, directory: string, ref: DomainRef): Promise<void> {
+  const ended = await recoverFirst(connection, directory, ref.uuid, recoverWaitMs);
+  if (ended !== null) context.log.warn({ domain: ref.name, state: ended.state }, 'ended what an interrupted run left');
 }
 
 /** What was trimmed is trimmed, also where nobody can write it down. */
@@ -128,7 +138,8 @@ export async function runTrim(context: CommandContext, words: readonly string[],
   };
   let interrupted: AppError | null = null;
   try {
-    await trimSelected(connection, selected, options, context.signal, progress, report);
+    const before = options.dryRun ? async () => {} : (ref: DomainRef) => endLeftovers(context, connection, directory, ref);
+    await trimSelected(connection, selected, options, context.signal, progress, { before, done: report });
   } catch (thrown) {
     interrupted = toAppError(context.signal.aborted ? context.signal.reason : thrown);
     if (interrupted.code !== 'interrupted') throw thrown;
