@@ -1,4 +1,4 @@
-import { offlineDisks, judgeWays, type Attempt, type Plan } from './plan.ts';
+import { isoLine, offlineDisks, judgeWays, type Attempt, type Plan } from './plan.ts';
 import type { Situation } from './situation.ts';
 import type { Step } from './steps.ts';
 import type { Way } from './ways.ts';
@@ -8,8 +8,6 @@ export interface RemoveOptions {
   readonly via: Way | null;
   readonly ssh: string | null;
 }
-
-const isoLine = 'mount -r "$(blkid -L VIRT_TRIM || findfs LABEL=VIRT_TRIM)" /mnt && sh /mnt/install.sh';
 
 function steps(via: Way, situation: Situation, options: RemoveOptions): Step[] {
   const drop: Step[] =

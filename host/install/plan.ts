@@ -103,7 +103,10 @@ export function needsColdStart({ channel }: Pick<Situation, 'channel'>): boolean
   return channel.live !== null && !channel.live.present && !channel.live.hotplug;
 }
 
-const isoLine = 'mount -r "$(blkid -L VIRT_TRIM || findfs LABEL=VIRT_TRIM)" /mnt && sh /mnt/install.sh';
+/** Finds the ISO without blkid or udev (busybox has neither its labels nor its links), and waits until the guest has seen it. */
+export const isoLine =
+  'until [ -e /mnt/install.sh ]; do sleep 1; for d in /dev/sr? /dev/[sv]d?; do ' +
+  'mount -rt iso9660 $d /mnt 2>/dev/null && { [ -e /mnt/install.sh ] && break; umount /mnt; }; done; done; sh /mnt/install.sh';
 const windowsLine = 'msiexec /i D:\\guest-agent\\qemu-ga-x86_64.msi /qn   (D: is the virtio-win CD; install its vioserial driver first)';
 
 function attempt(via: Way, situation: Situation, options: PlanOptions): Attempt {

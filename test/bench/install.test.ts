@@ -1,0 +1,219 @@
+import { existsSync } from 'node:fs';
+import { copyFile, readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runChecked } from '../../host/demo/run-checked.ts';
+import { installResult, type InstallResult } from '../../host/install/schema.ts';
+import { Cli } from '../rig/cli.ts';
+import { startRig, type Rig } from '../rig/rig.ts';
+import { defineDebian, writeSshConfig, type DebianGuest, type DebianSpec } from './install-guests.ts';
+
+// Full Debian guests under software emulation: boots take from 20 seconds to minutes, depending on what else the machine does.
+const bootMs = 600_000;
+
+let rig: Rig;
+let cli: Cli;
+beforeAll(async () => {
+  rig = await startRig();
+  cli = await Cli.create(rig.uri);
+});
+afterAll(async () => {
+  await rig.dispose();
+  await cli[Symbol.asyncDispose]();
+});
+
+async function installed(...args: string[]): Promise<{ result: InstallResult; exitCode: number | undefined; text: string }> {
+  const startedAt = performance.now();
+  const { result, envelope } = await cli.json('agent', ...args);
+  const parsed = installResult.parse(envelope.domains[0]);
+  const seconds = Math.round((performance.now() - startedAt) / 1000);
+  process.stderr.write(`  agent ${args.join(' ')}: ${parsed.status} ${parsed.code ?? ''} after ${seconds} s: ${parsed.reason ?? ''}\n`);
+  return { result: parsed, exitCode: result.exitCode, text: `${result.stdout}${result.stderr}` };
+}
+
+async function inactiveXml({ guest }: DebianGuest): Promise<string> {
+  return guest.virsh('dumpxml', guest.uuid, '--inactive', '--security-info');
+}
+
+async function boot({ guest }: DebianGuest): Promise<void> {
+  await guest.start();
+  await guest.waitForBoot(bootMs);
+}
+
+/** Off, with everything written. */
+async function halt({ guest }: DebianGuest): Promise<void> {
+  await guest.run('sync; systemctl poweroff', 60_000);
+  for (let tries = 0; tries < 300 && /running/.test(await guest.virsh('domstate', guest.uuid)); tries += 1) await sleep(1000);
+  expect(await guest.virsh('domstate', guest.uuid)).toContain('shut off');
+}
+
+/** What the issue asks for afterwards: `trim` and `quiesce` work, also after a restart of the guest. */
+async function worksAlsoAfterRestart(debian: DebianGuest, running: boolean): Promise<void> {
+  const { guest } = debian;
+  if (!running) await boot(debian);
+  await guest.waitForAgent(bootMs);
+  for (const round of ['installed', 'restarted']) {
+    const trim = await cli.run('trim', guest.name);
+    expect(trim.exitCode, `${round}: ${trim.stdout}${trim.stderr}`).toBe(0);
+    const quiesce = await cli.run('quiesce', guest.name, '--', 'true');
+    expect(quiesce.exitCode, `${round}: ${quiesce.stderr}`).toBe(0);
+    if (round === 'restarted') break;
+    await halt(debian);
+    await boot(debian);
+    await guest.waitForAgent(bootMs);
+  }
+}
+
+function define(spec: DebianSpec): Promise<DebianGuest> {
+  return defineDebian(rig.hypervisor, spec);
+}
+
+const installedPackages = "dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n' | sort";
+
+describe('offline, through libguestfs', () => {
+  it.each([
+    { name: 'off-12-ga', release: 'bookworm', agent: 'qemu-ga' },
+    { name: 'off-13-own', release: 'trixie', agent: 'virt-trim' },
+  ] as const)('$release gets $agent, proven by --boot; remove takes it out again', async ({ name, release, agent }) => {
+    const debian = await define({ name, release });
+    const before = await inactiveXml(debian);
+    const { result, exitCode } = await installed('install', name, '--agent', agent, '--boot', '--timeout', '10m');
+    expect(result).toMatchObject({ status: 'ok', via: 'offline', agent, proof: { kind: agent, trim: 'ok' } });
+    expect(exitCode).toBe(0);
+    expect(await debian.guest.virsh('domstate', debian.guest.uuid)).toContain('shut off');
+    await worksAlsoAfterRestart(debian, false);
+    await halt(debian);
+    const removed = await installed('remove', name, '--via', 'offline');
+    expect(removed.result).toMatchObject({ status: 'ok' });
+    expect(await inactiveXml(debian)).toBe(before);
+    await boot(debian);
+    expect(await debian.guest.runChecked(`${installedPackages}; ls /usr/local/sbin /var/lib`)).not.toMatch(/qemu-guest-agent|virt-trim/);
+    await debian.guest.remove();
+  });
+
+  it('leaves the image as it was when its disk is full', async () => {
+    const debian = await define({ name: 'full', release: 'bookworm' });
+    await boot(debian);
+    await debian.guest.runChecked('dd if=/dev/zero of=/fill bs=1M >/dev/null 2>&1; sync; true', 600_000);
+    await halt(debian);
+    const copy = `${debian.image}.copy`;
+    await copyFile(debian.image, copy);
+    const before = await inactiveXml(debian);
+    const { result, exitCode } = await installed('install', 'full', '--via', 'offline');
+    expect(result.status).toBe('failed');
+    expect(result.reason).toMatch(/no space is left on the guest's disk.*everything is as it was/);
+    expect(exitCode).not.toBe(0);
+    await runChecked('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', debian.image, copy], { timeoutMs: 600_000 });
+    expect(await inactiveXml(debian)).toBe(before);
+    await debian.guest.remove();
+  });
+
+  it('is undone by recover when it was killed while libguestfs worked, and finished when it was killed while it was committed', async () => {
+    const debian = await define({ name: 'killed', release: 'bookworm' });
+    const copy = `${debian.image}.copy`;
+    await copyFile(debian.image, copy);
+    const before = await inactiveXml(debian);
+    const journal = path.join(cli.stateDirectory, 'installs', debian.guest.uuid);
+    const child = cli.start('agent', 'install', 'killed', '--agent', 'virt-trim');
+    while (!existsSync(path.join(journal, 'payload'))) await sleep(100);
+    await sleep(3000);
+    child.kill('SIGKILL');
+    await child;
+    const recovered = await cli.run('recover');
+    expect(recovered.exitCode, recovered.stdout + recovered.stderr).toBe(0);
+    expect(await readdir(path.dirname(journal))).toEqual([]);
+    await runChecked('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', debian.image, copy], { timeoutMs: 600_000 });
+    expect(await inactiveXml(debian)).toBe(before);
+    await boot(debian);
+    await halt(debian);
+    await debian.guest.remove();
+  });
+
+  it('refuses while the domain runs, and an image that is encrypted inside the guest', async () => {
+    const debian = await define({ name: 'refused', release: 'bookworm' });
+    await debian.guest.start();
+    const running = await installed('install', 'refused', '--via', 'offline');
+    expect(running.result).toMatchObject({ status: 'skipped', code: 'way-impossible', reason: 'offline: the domain is not off' });
+    await debian.guest.destroy();
+    const raw = `${debian.image}.raw`;
+    await runChecked('truncate', ['-s', '64M', raw], { timeoutMs: 10_000 });
+    await runChecked(
+      'cryptsetup',
+      ['luksFormat', '-q', '--type', 'luks2', '--pbkdf', 'pbkdf2', '--pbkdf-force-iterations', '1000', raw, '-'],
+      {
+        timeoutMs: 120_000,
+        input: 'secret',
+      },
+    );
+    await runChecked('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, debian.image], { timeoutMs: 60_000 });
+    const { mtimeMs } = await stat(debian.image);
+    const encrypted = await installed('install', 'refused', '--via', 'offline');
+    expect(encrypted.result).toMatchObject({ status: 'failed', code: 'refused' });
+    expect(encrypted.result.reason).toMatch(/encrypted inside the guest/);
+    expect((await stat(debian.image)).mtimeMs).toBe(mtimeMs);
+    await debian.guest.remove();
+  });
+});
+
+describe('over ssh', () => {
+  it.each([
+    { name: 'ssh-13-ga', release: 'trixie', agent: 'qemu-ga' },
+    { name: 'ssh-12-own', release: 'bookworm', agent: 'virt-trim' },
+  ] as const)('$release gets $agent; remove takes exactly that away', async ({ name, release, agent }) => {
+    const debian = await define({ name, release });
+    const before = await inactiveXml(debian);
+    await boot(debian);
+    const packagesBefore = await debian.guest.runChecked(installedPackages);
+    const wrongKey = path.join(rig.hypervisor.path('images'), `${name}-wrong`);
+    await runChecked('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', wrongKey], { timeoutMs: 60_000 });
+    const hosts = await runChecked('cat', [debian.sshConfig.replace('.ssh', '.known_hosts')], { timeoutMs: 10_000 });
+    const wrong = await writeSshConfig(path.dirname(debian.image), 'wrong', wrongKey, hosts);
+    const refused = await installed('install', name, '--ssh', debian.target, '--ssh-config', wrong);
+    expect(refused.result.status).toBe('failed');
+    expect(refused.result.reason).toMatch(/none of your keys is accepted there.*everything is as it was/);
+    const strange = await writeSshConfig(path.dirname(debian.image), 'strange', path.join(debian.base, 'key'), '');
+    const unknown = await installed('install', name, '--ssh', debian.target, '--ssh-config', strange);
+    expect(unknown.result.reason).toMatch(/its host key is not in known_hosts.*everything is as it was/);
+    expect(await inactiveXml(debian)).toBe(before);
+
+    const ssh = ['--ssh', debian.target, '--ssh-config', debian.sshConfig] as const;
+    const { result, exitCode } = await installed('install', name, ...ssh, '--agent', agent, '--timeout', '10m');
+    expect(result).toMatchObject({ status: 'ok', via: 'ssh', agent, proof: { kind: agent, trim: 'ok' } });
+    expect(exitCode).toBe(0);
+    await worksAlsoAfterRestart(debian, true);
+    const removed = await installed('remove', name, ...ssh);
+    expect(removed.result, removed.text).toMatchObject({ status: 'ok' });
+    expect(await debian.guest.runChecked(installedPackages)).toBe(packagesBefore);
+    expect(await debian.guest.runChecked('ls /usr/local/sbin /etc/systemd/system /var/lib')).not.toMatch(/virt-trim-agent|^virt-trim$/m);
+    await halt(debian);
+    expect(await inactiveXml(debian)).toBe(before);
+    await debian.guest.remove();
+  });
+
+  it('without network in the guest: qemu-ga cannot come, ours can; a killed one is undone by recover', async () => {
+    const debian = await define({ name: 'isolated', release: 'bookworm', isolated: true });
+    const before = await inactiveXml(debian);
+    await boot(debian);
+    const packagesBefore = await debian.guest.runChecked(installedPackages);
+    const ssh = ['--ssh', debian.target, '--ssh-config', debian.sshConfig] as const;
+    const failed = await installed('install', 'isolated', ...ssh, '--agent', 'qemu-ga');
+    expect(failed.result.status).toBe('failed');
+    expect(failed.result.reason).toMatch(/no network in the guest.*everything is as it was/);
+    expect(await inactiveXml(debian)).toBe(before);
+
+    const child = cli.start('agent', 'install', 'isolated', ...ssh, '--agent', 'virt-trim');
+    while ((await debian.guest.run('test -e /var/lib/virt-trim/installed', 60_000)).status !== 0) await sleep(50);
+    child.kill('SIGKILL');
+    await child;
+    const recovered = await cli.run('recover');
+    expect(recovered.exitCode, recovered.stdout + recovered.stderr).toBe(0);
+    expect(await inactiveXml(debian)).toBe(before);
+    expect(await debian.guest.runChecked('ls /usr/local/sbin /etc/systemd/system /var/lib')).not.toMatch(/virt-trim-agent|^virt-trim$/m);
+
+    const own = await installed('install', 'isolated', ...ssh);
+    expect(own.result).toMatchObject({ status: 'ok', agent: 'virt-trim' });
+    expect(await debian.guest.runChecked(installedPackages)).toBe(packagesBefore);
+    await debian.guest.remove();
+  });
+});
