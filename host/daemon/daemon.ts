@@ -82,6 +82,7 @@ export class Daemon {
       memory,
       spreadMissed: parts.spreadMissed,
       prepare: (target, signal) => this.#prepare(target, signal),
+      obstacle: ({ key }) => this.#planned.get(key)?.hypervisor.down?.message ?? null,
       trim: async (target, run) => {
         const planned = this.#planned.get(target.key);
         return planned === undefined ? { again: null } : this.#runner.trim(planned, run);
@@ -125,8 +126,10 @@ export class Daemon {
   async look(): Promise<void> {
     await Promise.all(
       this.hypervisors.map(async (hypervisor) => {
-        await hypervisor.look(this.#soft.signal);
+        // One that hangs is asked a second time before its trims lose their places.
+        const reached = (await hypervisor.look(this.#soft.signal)) || (await hypervisor.look(this.#soft.signal));
         this.#sayReach(hypervisor);
+        if (!reached) this.#giveUpPlaces(hypervisor);
         await this.#plan();
       }),
     );
@@ -206,6 +209,15 @@ export class Daemon {
       const error = toAppError(thrown);
       if (error.code !== 'interrupted') this.#parts.log.error({ event: 'internal', code: error.code }, error.message);
     }
+  }
+
+  #giveUpPlaces({ name }: Hypervisor): void {
+    const domains = this.#engine.giveUpPlaces(name);
+    if (domains.length === 0) return;
+    this.#parts.log.warn(
+      { event: 'places', hypervisor: name, domains },
+      'it does not answer: others no longer wait for what was begun there',
+    );
   }
 
   #sayReach(hypervisor: Hypervisor): void {

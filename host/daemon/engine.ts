@@ -13,6 +13,8 @@ export interface EngineParts {
   readonly spreadMissed: boolean;
   /** Reads the domain again before it takes a place: its policy, its disks. A string says why it cannot be read now. */
   readonly prepare: (target: Target, signal: AbortSignal) => Promise<Target | string>;
+  /** Asked again when it has its place: a string says why the hypervisor cannot be reached any more. */
+  readonly obstacle: (target: Target) => string | null;
   /** Does the work. Never rejects but for `interrupted` and `internal`. */
   readonly trim: (
     target: Target,
@@ -32,6 +34,8 @@ interface Entry {
   attempts: number;
   /** While it waits its turn. */
   claim: Claim | null;
+  /** While it has its place. */
+  turn: Turn | null;
   leave: AbortController;
 }
 
@@ -110,7 +114,7 @@ export class Engine {
     memory.see(target.key, now);
     const entry = this.#entries.get(target.key);
     if (entry === undefined) {
-      const fresh: Entry = { target, phase: 'idle', next: null, attempts: 0, claim: null, leave: new AbortController() };
+      const fresh: Entry = { target, phase: 'idle', next: null, attempts: 0, claim: null, turn: null, leave: new AbortController() };
       this.#entries.set(target.key, fresh);
       this.#plan(fresh, now);
     } else {
@@ -215,11 +219,17 @@ export class Engine {
     const turn = await this.#waitTurn(entry);
     try {
       const beginsAt = clock.now();
+      const obstacle = this.#parts.obstacle(prepared);
+      if (obstacle !== null) {
+        this.#postpone(entry, next.due, obstacle, beginsAt + unreachableRetryMs);
+        return;
+      }
       if (!timetable.isOpen(beginsAt)) {
         this.#postpone(entry, next.due, 'its maintenance window has closed', timetable.allowed(beginsAt));
         return;
       }
       entry.phase = 'running';
+      entry.turn = turn;
       const before = memory.covered(prepared.key) ?? 0;
       memory.cover(prepared.key, beginsAt, timetable.fingerprint);
       // On disk before the guest is asked: a daemon that dies now must not do it again.
@@ -233,8 +243,22 @@ export class Engine {
       const end = await this.#parts.trim(prepared, { reason: next.reason, due: next.due, waitedMs: beginsAt - arrivedAt });
       this.#conclude(entry, next.due, before, beginsAt, end);
     } finally {
+      entry.turn = null;
       turn.leave();
     }
+  }
+
+  /**
+   * A hypervisor that hangs keeps its trims' answers back, maybe for as long as a trim may take. Others need not wait for them: the places
+   * are given back, though what was begun there may still be going on. @returns the domains.
+   */
+  giveUpPlaces(hypervisor: string): string[] {
+    const stuck = [...this.#entries.values()].filter((entry) => entry.turn !== null && entry.target.hypervisor === hypervisor);
+    for (const entry of stuck) {
+      entry.turn?.leave();
+      entry.turn = null;
+    }
+    return stuck.map(({ target }) => target.name);
   }
 
   async #waitTurn(entry: Entry): Promise<Turn> {

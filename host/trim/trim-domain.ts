@@ -43,6 +43,8 @@ export interface TrimOutcome {
 /** Windows defragments volume after volume with defrag.exe, for up to an hour; a Linux guest with a large backlog takes minutes. */
 const defaultTimeoutSeconds = { windows: 3600, other: 1800 } as const;
 const probeTimeoutSeconds = 5;
+/** For one domain; a daemon that hangs must not keep others from its storage backend for longer. */
+const readTimeoutMs = 10_000;
 
 /** Trims one domain: read it, ask its agent, measure, guest-fstrim, measure until stable, explain. Never throws but for `interrupted`. */
 export async function trimDomain(
@@ -57,7 +59,7 @@ export async function trimDomain(
     neutral,
   });
   try {
-    const [domain] = await readDomains(connection, [ref], { signal: options.signal });
+    const [domain] = await readDomains(connection, [ref], { timeoutMs: readTimeoutMs, signal: options.signal });
     if (domain === undefined || isUnreadable(domain)) return finish(failure(domain?.error ?? toAppError(new Error('no answer'))));
     const paths = new Map(domain.disks.map((disk) => [disk.target, explainDiscardPath(domain, disk)]));
     const job = domain.id === null ? null : await readJob(connection, domain.uuid, domain.disks, { signal: options.signal });

@@ -39,6 +39,7 @@ class Bench {
   memory = new ServiceMemory(null);
   takes = 1000;
   end: AttemptEnd = done;
+  obstacle: string | null = null;
   prepare: (target: Target) => Target | string = (target) => target;
   readonly engine: Engine;
 
@@ -48,6 +49,7 @@ class Bench {
       queue: new TrimQueue({ total: 10, perHypervisor: 10, perBackend }),
       memory: this.memory,
       spreadMissed: true,
+      obstacle: () => this.obstacle,
       prepare: async (target) => this.prepare(target),
       trim: async ({ name }, { reason }) => {
         this.begun.push({ name, reason, minute: (this.clock.now() - start) / minute });
@@ -96,6 +98,32 @@ describe('the engine', () => {
     ]);
     await bench.clock.runUntil(start + 100 * minute);
     expect(bench.begun).toHaveLength(4);
+  });
+
+  it('one that goes away while its domain waits gives the place back at once', async () => {
+    const bench = new Bench();
+    bench.takes = 2 * minute;
+    bench.engine.update([makeTarget('d1'), makeTarget('d2')]);
+    await bench.clock.runUntil(start + 31 * minute);
+    bench.obstacle = 'no answer';
+    await bench.clock.runUntil(start + 32.5 * minute);
+    expect(bench.engine.targets('running')).toEqual([]);
+    bench.obstacle = null;
+    await bench.clock.runUntil(start + 40 * minute);
+    expect(bench.begun.map((run) => `${run.name} ${run.reason} ${run.minute}`)).toEqual(['d1 schedule 30', 'd2 retry 33']);
+  });
+
+  it('one that hangs does not keep the places of its trims', async () => {
+    const bench = new Bench();
+    bench.takes = 25 * minute;
+    bench.engine.update([makeTarget('d1', hourly, { hypervisor: 'hung' }), makeTarget('d2')]);
+    await bench.clock.runUntil(start + 32 * minute);
+    expect(bench.begun).toHaveLength(1);
+    expect(bench.engine.giveUpPlaces('hung')).toEqual(['d1']);
+    expect(bench.engine.giveUpPlaces('hung')).toEqual([]);
+    await bench.clock.runUntil(start + 33 * minute);
+    expect(bench.begun.map((run) => run.name)).toEqual(['d1', 'd2']);
+    expect(bench.engine.targets('running').map(({ name }) => name)).toEqual(['d1', 'd2']);
   });
 
   it('one that never comes back costs one attempt a minute, and its regular times are kept', async () => {

@@ -76,6 +76,7 @@ class Fleet {
       queue: new TrimQueue(limits),
       memory: this.memory,
       spreadMissed: true,
+      obstacle: () => null,
       prepare: async (target) => target,
       trim: (target, { due, reason }) => this.#trim(target, due, reason),
       tell: (event) => {
