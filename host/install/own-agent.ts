@@ -14,19 +14,24 @@ export interface OwnAgent {
 /** ELF machine numbers (elf(5), e_machine). */
 const elfMachines: Readonly<Record<number, OwnAgent['arch']>> = { 0x3e: 'x86_64', 0xb7: 'aarch64' };
 
-/** Beside the sources, or beside the bundle's `dist/*.js` and `dist/chunks/*.js`. VIRT_TRIM_AGENT_DIR names another folder. */
-const candidates = ['../../guest/dist/', '../guest/dist/', '../../../guest/dist/'];
+/** Beside the sources, or beside the bundle's `dist/*.js` and `dist/chunks/*.js`. */
+const candidates = ['../../guest/', '../guest/'];
 
-function agentDirectory(): string | null {
-  const named = process.env['VIRT_TRIM_AGENT_DIR'];
-  if (named !== undefined && named !== '') return named;
-  return candidates.map((folder) => fileURLToPath(new URL(folder, import.meta.url))).find((folder) => existsSync(folder)) ?? null;
+/**
+ * The folder that holds the agent's binaries (`dist/`) and service files (`init/`), or null. VIRT_TRIM_GUEST_DIR names another one.
+ */
+export function guestDirectory(): string | null {
+  const named = process.env['VIRT_TRIM_GUEST_DIR'];
+  if (named !== undefined && named !== '') return path.resolve(named);
+  const folders = candidates.map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
+  return folders.find((folder) => existsSync(path.join(folder, 'init'))) ?? null;
 }
 
 /** The programs that this installation of virt-trim has; none of them was verified yet. */
 export async function findOwnAgents(): Promise<OwnAgent[]> {
-  const directory = agentDirectory();
-  if (directory === null || !existsSync(directory)) return [];
+  const guest = guestDirectory();
+  const directory = path.join(guest ?? '/nonexistent', 'dist');
+  if (guest === null || !existsSync(directory)) return [];
   const found: OwnAgent[] = [];
   for (const name of await readdir(directory)) {
     const arch = /^virt-trim-agent-(x86_64|aarch64)$/.exec(name)?.[1] as OwnAgent['arch'] | undefined;

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../../shared/errors.ts';
-import { loadOwnAgent, type OwnAgent } from './own-agent.ts';
+import { guestDirectory, loadOwnAgent, type OwnAgent } from './own-agent.ts';
 
 /** Files that go into the guest, beside each other in one folder: name → content. */
 export type Payload = ReadonlyMap<string, Uint8Array>;
@@ -12,7 +12,6 @@ export const programName = 'in-guest.sh';
 
 /** Beside the sources, or in `dist/install` behind the bundle's `dist/*.js` and `dist/chunks/*.js`. */
 const programCandidates = ['./', './install/', '../install/'];
-const serviceCandidates = ['../../guest/init/', '../guest/init/', '../../../guest/init/'];
 /** in-guest.sh knows them by these names. */
 const serviceNames = ['virt-trim-agent.service', 'virt-trim-agent.openrc', 'virt-trim-agent.init'];
 
@@ -40,7 +39,7 @@ export async function buildPayload(
     sums.push(`${agent.sha256}  ${name}\n`);
   }
   if (sums.length > 0) {
-    for (const name of serviceNames) payload.set(name, await readFile(firstFolder(serviceCandidates, name)));
+    for (const name of serviceNames) payload.set(name, await readFile(path.join(guestDirectory() ?? '', 'init', name)));
     payload.set('SHA256SUMS', Buffer.from(sums.join('')));
   }
   for (const file of wants.packages) payload.set(`packages/${path.basename(file)}`, await readFile(file));

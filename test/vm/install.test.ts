@@ -15,7 +15,7 @@ let rig: Rig;
 let cli: Cli;
 beforeAll(async () => {
   rig = await startRig();
-  cli = await Cli.create(rig.uri);
+  cli = await Cli.create(rig.uri, { VIRT_TRIM_GUEST_DIR: path.resolve('guest') });
 });
 afterAll(async () => {
   await rig.dispose();
