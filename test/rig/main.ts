@@ -1,6 +1,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { DiskBus, DiskSpec, FilesystemType } from '../../host/demo/disk-image.ts';
 import type { AgentSpec } from '../../host/demo/tiny-guest.ts';
+import { ensureKernel } from '../../host/demo/kernel.ts';
+import { ensureQemuGa } from '../../host/demo/qemu-ga.ts';
+import { ensureDebianBase } from './debian-guest.ts';
 import { startRig } from './rig.ts';
 
 interface UpOptions {
@@ -53,6 +56,13 @@ async function up(options: UpOptions): Promise<void> {
   await Promise.race([stopped, booted.then(() => stopped)]);
 }
 
+/** Downloads and builds what tests would otherwise wait for inside a test's own time. */
+async function prepare(): Promise<void> {
+  await Promise.all([ensureKernel(), ensureQemuGa()]);
+  process.stderr.write('rig: a whole Debian for the tests, made once (debootstrap, a minute or two)\n');
+  await ensureDebianBase();
+}
+
 const program = new Command('rig').description('a private hypervisor with throw-away guests, for trying things by hand');
 program
   .command('up')
@@ -67,4 +77,5 @@ program
   .addOption(new Option('--agent <kind>').choices(['qemu-ga', 'virt-trim', 'none']).default('qemu-ga'))
   .option('--agent-program <file>', 'the built agent, for --agent virt-trim')
   .action(up);
+program.command('prepare').description('fetch and build guests ahead of the tests').action(prepare);
 await program.parseAsync();
