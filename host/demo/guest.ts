@@ -14,7 +14,7 @@ export function channelSocket(hypervisor: Hypervisor, uuid: string, port: 'rig' 
   return hypervisor.path('channels', `${uuid.slice(0, 8)}.${port}`);
 }
 
-const bootTimeoutMs = 60_000;
+const bootTimeoutMs = 120_000;
 const callTimeoutMs = 60_000;
 
 /** What every guest on a private hypervisor has: a domain, its images, and a control port apart from its agent. */

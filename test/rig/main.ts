@@ -59,7 +59,7 @@ async function up(options: UpOptions): Promise<void> {
 /** Downloads and builds what tests would otherwise wait for inside a test's own time. */
 async function prepare(): Promise<void> {
   await Promise.all([ensureKernel(), ensureQemuGa()]);
-  process.stderr.write('rig: a whole Debian for the tests, made once (debootstrap, a minute or two)\n');
+  process.stderr.write('rig: a whole Debian for the tests; made the first time (debootstrap, a minute or two), then kept\n');
   await ensureDebianBase();
 }
 
