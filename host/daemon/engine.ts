@@ -1,8 +1,8 @@
 import type { Clock } from '../schedule/clock.ts';
-import type { Occurrence } from '../schedule/timetable.ts';
 import { describeWait, type Claim, type TrimQueue, type Turn } from '../trim/queue.ts';
 import { toAppError } from '../../shared/errors.ts';
 import type { ServiceMemory } from './memory.ts';
+import { planNext, putOff, tolerableLateMs, type NextRun } from './next-run.ts';
 import type { AttemptEnd, EngineEvent, RunReason, Target } from './target.ts';
 
 export interface EngineParts {
@@ -30,7 +30,7 @@ interface Entry {
   target: Target;
   phase: 'idle' | 'preparing' | 'waiting' | 'running';
   /** The occurrence that is next to be served, and when it is begun; null where there is none. */
-  next: { readonly due: number; readonly at: number; readonly reason: RunReason } | null;
+  next: NextRun | null;
   attempts: number;
   /** While it waits its turn. */
   claim: Claim | null;
@@ -44,8 +44,6 @@ function beginOf(entry: Entry): number {
   return entry.next?.at ?? Infinity;
 }
 
-/** So late it may begin and still be on time; later than that, time has been lost (the host slept) and the run is a missed one. */
-const tolerableLateMs = 10 * 60_000;
 /** While a hypervisor cannot be reached. */
 const unreachableRetryMs = 60_000;
 
@@ -125,37 +123,12 @@ export class Engine {
 
   /** Finds what is next for a domain. */
   #plan(entry: Entry, now: number): void {
-    const { memory } = this.#parts;
+    const { memory, spreadMissed, tell } = this.#parts;
     const { target } = entry;
-    const { timetable } = target;
-    entry.next = null;
-    if (timetable === null) return;
-    const covered = memory.covered(target.key) ?? now;
-    const occurrence = timetable.next(covered);
-    if (occurrence === null) return;
-    if (now - occurrence.at <= tolerableLateMs) {
-      entry.next = { ...occurrence, reason: 'schedule' };
-      return;
-    }
-    if (target.catchUp) {
-      entry.next = this.#catchUp(target, occurrence, now);
-    } else {
-      memory.cover(target.key, now, timetable.fingerprint);
-      const later = timetable.next(now);
-      entry.next = later === null ? null : { ...later, reason: 'schedule' };
-    }
-  }
-
-  /** A missed run takes its place in a window that begins now; where its next time comes within another window's length, that one serves for both. */
-  #catchUp(target: Target, missed: Occurrence, now: number): Entry['next'] {
-    const { timetable } = target;
-    if (timetable === null) return null;
-    const at = timetable.allowed(this.#parts.spreadMissed ? now + timetable.splayMs : now);
-    const regular = timetable.next(now);
-    if (this.#parts.spreadMissed && regular !== null && regular.at <= at + timetable.settings.windowMs)
-      return { ...regular, reason: 'schedule' };
-    this.#parts.tell({ type: 'missed', target, due: missed.due, at });
-    return { due: missed.due, at, reason: 'catch-up' };
+    const planned = planNext(target, memory.covered(target.key) ?? now, now, spreadMissed);
+    if (planned.forgiven) memory.cover(target.key, now, target.timetable?.fingerprint ?? '');
+    entry.next = planned.next;
+    if (planned.next?.reason === 'catch-up') tell({ type: 'missed', target, due: planned.next.due, at: planned.next.at });
   }
 
   /** Begins what is due and sleeps until the next is. */
@@ -301,17 +274,10 @@ export class Engine {
     }
   }
 
-  /** Later, unless its next regular time comes first: then that one serves for both. */
   #postpone(entry: Entry, due: number, why: string, until: number): void {
-    const { target } = entry;
-    const regular = target.timetable?.next(this.#parts.clock.now()) ?? null;
-    if (regular !== null && regular.at <= until) {
-      entry.attempts = 0;
-      entry.next = { ...regular, reason: 'schedule' };
-    } else {
-      entry.next = { due, at: until, reason: 'retry' };
-    }
-    this.#parts.tell({ type: 'postponed', target, why, until: entry.next.at });
+    entry.next = putOff(entry.target, due, until, this.#parts.clock.now());
+    if (entry.next.reason === 'schedule') entry.attempts = 0;
+    this.#parts.tell({ type: 'postponed', target: entry.target, why, until: entry.next.at });
   }
 
   /** Begins nothing more and sends away who waits. What runs goes on; `settled` tells its end. */
