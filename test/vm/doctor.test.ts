@@ -56,7 +56,7 @@ async function examine(outcome: Outcome): Promise<void> {
   outcome.result = doctorResult.parse(envelope.domains[0]);
 }
 
-/** One guest from boot to power off. Only two run at a time: idle ones cost emulated processors too. */
+/** One guest from boot to power off. Only three run at a time: idle ones cost emulated processors too. */
 async function tryOut(one: DoctorCase): Promise<void> {
   const outcome = outcomeOf(one.name);
   if (one.off === true) return examine(outcome);
@@ -79,8 +79,8 @@ beforeAll(async () => {
   const worker = async (): Promise<void> => {
     for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await tryOut(one);
   };
-  await Promise.all([worker(), worker()]);
-}, 600_000);
+  await Promise.all([worker(), worker(), worker()]);
+}, 1_500_000);
 
 afterAll(async () => {
   const file = process.env['VIRT_TRIM_DOCTOR_TABLE'];
