@@ -65,7 +65,9 @@ export class ControlChannel implements Disposable {
     };
     socket.on('error', lost);
     socket.on('close', lost);
-    createInterface({ input: socket }).on('line', (line) => this.#receive(line));
+    createInterface({ input: socket })
+      .on('line', (line) => this.#receive(line))
+      .on('error', lost); // it passes its input's errors on
     this.#socket = socket;
     return socket;
   }

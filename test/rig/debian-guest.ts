@@ -158,7 +158,7 @@ export async function defineDebianGuest(hypervisor: Hypervisor, spec: DebianGues
   const mounts = further
     .filter((disk) => disk.mountpoint !== null)
     .map((disk) => `${disk.label}:${disk.spec.filesystem ?? 'ext4'}:${disk.mountpoint}`);
-  const words = ['console=ttyS0', 'root=LABEL=vt-root', 'rw', 'quiet', 'loglevel=4', 'panic=-1'];
+  const words = ['console=ttyS0', 'root=LABEL=vt-root', 'rw', 'quiet', 'loglevel=4', 'panic=-1', 'no_timer_check'];
   if (mounts.length > 0) words.push(`virt-trim.mounts=${mounts.join(',')}`);
   return defineDomain(hypervisor, {
     name: spec.name,
