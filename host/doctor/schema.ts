@@ -1,7 +1,8 @@
 import * as z from 'zod/mini';
 import { layers, verdicts } from './finding.ts';
 
-const finding = z.object({
+/** What one rule says; of the host, with `disk` null. */
+export const finding = z.object({
   rule: z.string(),
   layer: z.enum(layers),
   disk: z.nullable(z.string()),

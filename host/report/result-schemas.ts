@@ -1,6 +1,9 @@
 import * as z from 'zod/mini';
 import { demoStep } from '../demo/schema.ts';
+import { fixResult } from '../doctor/fix/schema.ts';
+import { doctorResult, finding } from '../doctor/schema.ts';
 import { listedResult } from '../list/schema.ts';
+import { domainSizes, storageSizes } from '../sizes/schema.ts';
 import { filesystemGain } from '../trim/free-space.ts';
 import { trimResult } from '../trim/schema.ts';
 
@@ -9,11 +12,16 @@ const domainResults = {
   list: listedResult,
   trim: trimResult,
   demo: trimResult,
+  doctor: doctorResult,
+  fix: fixResult,
+  sizes: domainSizes,
 } as const;
 
 /** More members beside `domains`, verb by verb. */
 const extras: Partial<Record<keyof typeof domainResults, z.core.$ZodShape>> = {
   demo: { steps: z.array(demoStep) },
+  doctor: { host: z.array(finding) },
+  sizes: { storages: z.array(storageSizes) },
   trim: { dryRun: z.boolean(), filesystems: z.array(filesystemGain) },
 };
 

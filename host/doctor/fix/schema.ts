@@ -5,7 +5,8 @@ export const fixResult = z.object({
   name: z.string(),
   uuid: z.string(),
   status: z.enum(['ok', 'skipped']),
-  code: z.nullable(z.string()),
+  /** `left-alone`: there is something that is not done for you, see `leftAlone`; `declined`: the answer was no. */
+  code: z.nullable(z.enum(['left-alone', 'declined'])),
   reason: z.nullable(z.string()),
   action: z.enum(['fix', 'revert']),
   changes: z.array(z.string()),
