@@ -3,6 +3,7 @@ import { demoStep } from '../demo/schema.ts';
 import { fixResult } from '../doctor/fix/schema.ts';
 import { doctorResult, finding } from '../doctor/schema.ts';
 import { listedResult } from '../list/schema.ts';
+import { daemonSummary, scheduleResult } from '../schedule/schema.ts';
 import { domainSizes, storageSizes } from '../sizes/schema.ts';
 import { filesystemGain } from '../trim/free-space.ts';
 import { trimResult } from '../trim/schema.ts';
@@ -15,12 +16,14 @@ const domainResults = {
   doctor: doctorResult,
   fix: fixResult,
   sizes: domainSizes,
+  schedule: scheduleResult,
 } as const;
 
 /** More members beside `domains`, verb by verb. */
 const extras: Partial<Record<keyof typeof domainResults, z.core.$ZodShape>> = {
   demo: { steps: z.array(demoStep) },
   doctor: { host: z.array(finding) },
+  schedule: { daemon: z.nullable(daemonSummary) },
   sizes: { storages: z.array(storageSizes) },
   trim: { dryRun: z.boolean(), filesystems: z.array(filesystemGain) },
 };

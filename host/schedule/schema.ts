@@ -28,3 +28,11 @@ export const scheduleResult = z.object({
   now: z.nullable(z.object({ state: z.enum(['running', 'waiting', 'catch-up', 'retry']), detail: z.nullable(z.string()) })),
 });
 export type ScheduleResult = z.infer<typeof scheduleResult>;
+
+/** The daemon that runs, beside `domains`; null where none does. */
+export const daemonSummary = z.object({
+  pid: z.int(),
+  /** Percent, `some avg10`; null where the kernel does not tell. */
+  ioPressure: z.nullable(z.number()),
+  counts: z.object({ ok: z.int(), skipped: z.int(), failed: z.int(), unverified: z.int(), reclaimedBytes: z.int() }),
+});

@@ -52,7 +52,7 @@ beforeAll(async () => {
       members.push(...(await Promise.all(both)));
     }
   }
-});
+}, 900_000);
 afterAll(async () => {
   for (const rig of rigs) await rig.dispose();
   for (const backend of backends) await backend[Symbol.asyncDispose]();
