@@ -18,7 +18,7 @@ import { defineTinyGuest } from './tiny-guest.ts';
 const mebibyte = 1024 * 1024;
 const diskBytes = 1024 * mebibyte;
 const junkMebibytes = 300;
-const dirtyTimeoutMs = 180_000;
+const dirtyTimeoutMs = 600_000;
 const where = '/mnt/vda';
 
 /** Whatever waits here ends with the signal; what was begun is removed with the hypervisor. */

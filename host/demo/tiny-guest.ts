@@ -9,8 +9,6 @@ import { buildInitramfs } from './initramfs.ts';
 import { ensureKernel, type KernelFlavour } from './kernel.ts';
 import { ensureQemuGa } from './qemu-ga.ts';
 
-export type { Guest as TinyGuest } from './guest.ts';
-
 /** Who sits on the guest's end of the agent channel. */
 export type AgentSpec =
   /** Debian's, from this machine; `arguments` are added to `-m virtio-serial`. */

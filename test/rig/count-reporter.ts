@@ -1,7 +1,9 @@
 import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 
 /** Prints `N passed, N failed` as the last line, alone, for whoever counts. What could not even run counts as failed. */
-export class CountReporter implements Reporter {
+// vitest loads a reporter by its file's default export.
+// oxlint-disable-next-line import/no-default-export
+export default class CountReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
     let passed = 0;
     // `run-tests.mjs` runs the static checks before the tests; they count as one.
@@ -24,7 +26,3 @@ export class CountReporter implements Reporter {
     if (failed > 0) process.exitCode = 1;
   }
 }
-
-// vitest loads a reporter by its file's default export.
-// oxlint-disable-next-line import/no-default-export
-export default CountReporter;
