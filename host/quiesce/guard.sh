@@ -16,6 +16,7 @@
 #   owner.N   PID STARTTIME of a process that works with the lease; while one of them lives, only it removes the lease
 #   guard.N   PID STARTTIME ANSWER, written by us: the answer is that of the status call that proves that we can thaw
 #   failed    written instead of guard.1 when that call failed: what virsh said
+#   unit      the systemd unit that we run as; without it we run detached
 #   result    written by us when the guest is verified thawed: thawed COUNT CENTIS, or why nothing is left to thaw
 set -u
 export LC_ALL=C
@@ -76,9 +77,9 @@ load() {
     boot) boot=$value ;;
     peers) peers=$value ;;
     patience) patience=$value ;;
-    unit) unit=$value ;;
     esac
   done <record
+  { read -r unit <unit; } 2>/dev/null || unit=''
   # libvirt: 30 s for the agent lock, 5 s for guest-sync, its own timeout for the command; two commands; and some air.
   outer=$((2 * (35 + patience) + 5))
 }

@@ -49,25 +49,39 @@ function startDetached(directory: string, number: 1 | 2): void {
   child.unref();
 }
 
-/** A timer that starts the guard at the deadline, and the guard's service, started at once and again when it fails (systemd.service(5)). */
-async function startUnder(directory: string, record: LeaseRecord): Promise<string> {
-  const unit = `virt-trim-guard-${record.id}`;
+/**
+ * The guard under systemd: a service that is started at once, and again whenever it fails, and a timer that starts it at the deadline should
+ * it have been stopped (systemd-run(1), systemd.service(5)). KillMode=process: a virsh in hand is never killed, it would keep the agent's lock.
+ */
+export function guardUnitArguments(
+  directory: string,
+  record: Pick<LeaseRecord, 'id' | 'uuid' | 'leaseSeconds'>,
+  environment: readonly string[],
+): string[] {
   const properties = ['Restart=on-failure', 'RestartSec=200ms', 'StartLimitIntervalSec=0', 'KillMode=process'];
-  const args = [
+  return [
     '--quiet',
-    `--unit=${unit}`,
+    `--unit=${guardUnit(record)}`,
     `--description=virt-trim: thaws ${record.uuid} when its lease runs out`,
     `--on-active=${record.leaseSeconds + 1}s`,
     '--timer-property=AccuracySec=100ms',
     ...properties.map((each) => `--property=${each}`),
-    ...connectionEnvironment(),
+    ...environment,
     '/bin/sh',
     path.join(directory, programName),
     'run',
     directory,
     '1',
   ];
-  const made = await runTool('systemd-run', args, { timeoutMs: 10_000 });
+}
+
+function guardUnit(record: Pick<LeaseRecord, 'id'>): string {
+  return `virt-trim-guard-${record.id}`;
+}
+
+async function startUnder(directory: string, record: LeaseRecord): Promise<string> {
+  const unit = guardUnit(record);
+  const made = await runTool('systemd-run', guardUnitArguments(directory, record, connectionEnvironment()), { timeoutMs: 10_000 });
   if (made.exitCode !== 0) throw new AppError('tool-failed', `systemd-run: ${stderrWords(made.stderr)}`);
   writeUnit(directory, unit);
   const started = await runTool('systemctl', ['start', `${unit}.service`], { timeoutMs: 10_000 });

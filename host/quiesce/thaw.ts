@@ -53,12 +53,15 @@ export async function thawHeld(held: Held, waitMs: number): Promise<ThawOutcome>
   if (own.status === 'thawed' && held.phase.is === 'frozen') return { ...facts, state: 'thawed' };
   const result = await waitForGuard(held, waitMs);
   if (result === null) return { ...facts, state: own.status === 'frozen' ? 'frozen' : 'unknown', reason: own.why };
-  const thawedCount = own.count ?? result.count;
+  // A guard that found nothing to thaw after a call of ours whose answer is lost: that call has done it, or nothing was frozen.
+  const lost = own.sent && result.count === 0;
+  const thawedCount = own.count ?? (lost ? null : result.count);
   if (result.is === 'moved') return { ...facts, state: 'unknown', reason: 'the guest has moved to a host that we were not told of' };
   return { ...facts, state: 'thawed', ended: result.is === 'ended', thawedCount, thawedAtMs: null, thawedAtCentis: result.atCentis };
 }
 
 interface OwnThaw {
+  readonly sent: boolean;
   readonly count: number | null;
   readonly error: string | null;
   readonly status: 'thawed' | 'frozen' | null;
@@ -68,7 +71,7 @@ interface OwnThaw {
 
 async function thawOnce(held: Held): Promise<OwnThaw> {
   const { uuid } = held.ref;
-  const nothing: OwnThaw = { count: null, error: null, status: null, atMs: null, why: 'virsh has ended' };
+  const nothing: OwnThaw = { sent: false, count: null, error: null, status: null, atMs: null, why: 'virsh has ended' };
   if (!held.session.usable) return nothing;
   const call = tryAgent(held.session, {
     uuid,
@@ -89,9 +92,10 @@ async function thawOnce(held: Held): Promise<OwnThaw> {
     waitMs: (quickSeconds + 2) * 1000,
   });
   if (!thaw.ok && thaw.error.code !== 'agent-error') {
-    return { ...nothing, status: status.ok ? status.value : null, why: thaw.error.message };
+    return { ...nothing, sent: true, status: status.ok ? status.value : null, why: thaw.error.message };
   }
   return {
+    sent: true,
     count: thaw.ok ? thaw.value : null,
     error: thaw.ok ? null : cleanText(thaw.error.message),
     status: status.ok ? status.value : null,

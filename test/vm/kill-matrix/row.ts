@@ -102,11 +102,11 @@ async function judge(scenario: Scenario, lab: Lab, deed: Deed): Promise<Row> {
 
 /** Whether the guest is thawed now, since when, and whether it can be frozen and thawed again. */
 async function seenFromInside(lab: Lab, floorMs: number, problems: string[]): Promise<{ thawed: string; lateMs: number | null }> {
-  const until = performance.now() + 30_000;
-  let sight = await lab.watch.look();
+  const until = performance.now() + 120_000;
+  let sight = await lab.watch.look(20_000);
   while ((sight === null || (sight.pendingMs ?? 0) > realFreezeMs) && performance.now() < until) {
     await sleep(250);
-    sight = await lab.watch.look();
+    sight = await lab.watch.look(20_000);
   }
   if (sight === null || (sight.pendingMs ?? 0) > realFreezeMs) {
     problems.push(sight === null ? 'the guest cannot be asked' : 'the guest is still frozen');
