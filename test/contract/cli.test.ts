@@ -94,6 +94,11 @@ describe('domains that are hard to name', () => {
     expect(stdout + stderr).not.toMatch(/[\u001b\u202e]/);
   });
 
+  it('--exclude takes one glob, and not the words behind it', async () => {
+    const { domains } = await reasonOf('--all', '--exclude', 'a*', '--exclude', '1', '[a-z-]*', '--dry-run');
+    expect(domains.map((domain) => domain.name).toSorted()).toEqual(['-x', hostileDomains[1]?.name]);
+  });
+
   it('named twice is trimmed once', async () => {
     const { domains } = await reasonOf('all', 'all', '00000005-0000-4000-8000-000000000000');
     expect(domains).toHaveLength(1);
