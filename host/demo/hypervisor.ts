@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../shared/errors.ts';
 import { runTool, spawnTool, type RunningTool, type ToolResult } from '../process.ts';
@@ -21,6 +21,22 @@ const disposeTimeoutMs = 30_000;
 /** Ours, below VIRT_TRIM_RIG_BASE or /var/tmp: on Debian 13 /tmp is memory. */
 function defaultBase(): string {
   return process.env['VIRT_TRIM_RIG_BASE'] ?? '/var/tmp';
+}
+
+/** The longest path below the directory that libvirtd or QEMU binds a socket to; unix(7) allows 107 bytes. */
+const longestSocket = '/virt-trim-hv-00000000/sock/libvirt-admin-sock';
+
+/** @throws AppError `config` for a folder in which no guest could start: said here, because QEMU's own words for it are obscure. */
+async function checkBase(base: string): Promise<void> {
+  const context = { base };
+  if (Buffer.byteLength(base + longestSocket) > 107) {
+    throw new AppError('config', `${base}: the path is too long, a socket below it would have more than 107 bytes`, { context });
+  }
+  for (let folder = resolve(base); folder !== dirname(folder); folder = dirname(folder)) {
+    const { mode } = await stat(folder);
+    if ((mode & 0o001) === 0)
+      throw new AppError('config', `${folder}: QEMU runs as a user of its own and cannot get in (mode o+x)`, { context });
+  }
 }
 
 function isAlive(pid: number): boolean {
@@ -166,11 +182,12 @@ export class Hypervisor implements AsyncDisposable {
 
 /**
  * Starts a private hypervisor, after removing those whose owner is gone.
- * @throws AppError `permission-denied` without root, `tool-missing`, `tool-failed`.
+ * @throws AppError `permission-denied` without root, `config` for a base that cannot be used, `tool-missing`, `tool-failed`.
  */
 export async function startHypervisor(options: HypervisorOptions = {}): Promise<Hypervisor> {
   if (process.getuid?.() !== 0) throw new AppError('permission-denied', 'a private hypervisor needs root: mount namespaces, and QEMU');
   const base = options.base ?? defaultBase();
+  await checkBase(base);
   const program = findProgramFile('supervise.sh');
   await runTool('sh', [program, 'sweep', base], { timeoutMs: startTimeoutMs });
   const directory = join(base, `virt-trim-hv-${randomBytes(4).toString('hex')}`);

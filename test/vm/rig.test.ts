@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -84,6 +85,15 @@ describe('what it leaves behind', () => {
     await using rig = await startRig();
     expect(findLeftovers(directory)).toEqual([]);
     expect(rig.hypervisor.directory).not.toBe(directory);
+  });
+});
+
+describe('a folder in which no guest could start', () => {
+  it('is refused in words: one that QEMU’s user cannot enter, one whose sockets would have too long a name', async () => {
+    const closed = await mkdtemp('/var/tmp/vt-closed-');
+    await expect(startRig({ base: closed })).rejects.toMatchObject({ code: 'config', message: expect.stringContaining(closed) as string });
+    await rm(closed, { recursive: true });
+    await expect(startRig({ base: `/var/tmp/${'long'.repeat(20)}` })).rejects.toMatchObject({ code: 'config' });
   });
 });
 
