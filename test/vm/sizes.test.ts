@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { domainSizes, storageSizes, type DomainSizes, type StorageSizes } from '../../host/sizes/schema.ts';
+import { Cli } from '../rig/cli.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
 
 // The published table of the four sizes, from real files of 40 GiB: on an ext4 of 150 GiB in a sparse file, where a preallocated image
@@ -14,11 +16,16 @@ const gib = 1024 ** 3;
 let directory = '';
 let mountpoint = '';
 let rig: Rig;
+let cli: Cli;
 
-async function virtTrim(...args: string[]) {
-  const env = { ...process.env, VIRT_TRIM_STATE_DIR: path.join(directory, 'state') };
-  const { stdout } = await run('node_modules/.bin/tsx', ['host/main.ts', '-c', rig.uri, '--json', ...args], { env });
-  return JSON.parse(stdout);
+async function virtTrim(...args: string[]): Promise<{ exitStatus: number; domains: DomainSizes[]; storages: StorageSizes[] }> {
+  const { envelope } = await cli.json(...args);
+  const { exitStatus, domains, storages } = envelope as { exitStatus: number; domains: unknown[]; storages?: unknown[] };
+  return {
+    exitStatus,
+    domains: domains.map((one) => domainSizes.parse(one)),
+    storages: (storages ?? []).map((one) => storageSizes.parse(one)),
+  };
 }
 
 const inMount = (name: string) => path.join(mountpoint, name);
@@ -33,10 +40,12 @@ beforeAll(async () => {
   await mkdir(mountpoint);
   await run('mount', ['-o', 'loop', backing, mountpoint]);
   rig = await startRig();
+  cli = await Cli.create(rig.uri);
 });
 
 afterAll(async () => {
   await rig?.dispose();
+  await cli?.[Symbol.asyncDispose]();
   await run('umount', [mountpoint]).catch(() => undefined);
   await rm(directory, { recursive: true, force: true });
 });
@@ -52,18 +61,21 @@ test('the four sizes of a 40 GB image, as published', async () => {
   // qemu-img itself writes the first 4 KiB of a raw image, to learn what alignment the filesystem wants.
   await run('truncate', ['-s', '40G', inMount('raw-sparse')]);
   created.push(['raw-sparse', 'raw', []]);
-  const sizes = new Map<string, number[]>();
+  const sizes = new Map<string, (number | null)[]>();
   for (const format of ['raw', 'qcow2'] as const) {
     const files = created.filter((one) => one[1] === format).map(([name]) => inMount(name));
     const { domains } = await virtTrim('sizes', '--no-sparsify', '--format', format, ...files);
     for (const { name, disks } of domains) {
       const [disk] = disks;
+      if (disk === undefined) throw new Error(`${name}: no sizes`);
       sizes.set(path.basename(name), [disk.capacityBytes, disk.lengthBytes, disk.allocationBytes, disk.commitmentBytes]);
     }
   }
   // As `ls -h` and `du -h` round: up.
   const rounded = (name: string) =>
-    (sizes.get(name) ?? []).map((bytes) => (bytes < gib ? `${Math.ceil(bytes / 1024)}K` : `${Math.ceil(bytes / gib)}G`));
+    (sizes.get(name) ?? []).map((bytes) =>
+      (bytes ?? -1) < gib ? `${Math.ceil((bytes ?? -1) / 1024)}K` : `${Math.ceil((bytes ?? -1) / gib)}G`,
+    );
   expect(rounded('raw-sparse')).toEqual(['40G', '40G', '0K', '40G']);
   expect(sizes.get('raw-preallocated')).toEqual([40 * gib, 40 * gib, expect.closeTo(40 * gib, -6), expect.closeTo(40 * gib, -6)]);
   expect(rounded('qcow2-on-demand')).toEqual(['40G', '193K', '196K', '41G']);
@@ -95,13 +107,13 @@ test('an overcommitted filesystem is named, with the guests that could fill it',
   expect(exitStatus).toBe(0);
   expect(storages).toHaveLength(1);
   expect(storages[0]).toMatchObject({ name: mountpoint, type: 'ext4', images: 3, unbounded: ['snapshotted'] });
-  expect(storages[0].overcommittedBytes).toBeGreaterThan(50 * gib);
-  expect(storages[0].guests).toMatchObject([
+  expect(storages[0]?.overcommittedBytes).toBeGreaterThan(50 * gib);
+  expect(storages[0]?.guests).toMatchObject([
     { name: 'large', fillsAlone: true },
     { name: 'small', fillsAlone: false },
   ]);
-  const snapshotted = domains.find((domain: { name: string }) => domain.name === 'snapshotted');
-  expect(snapshotted.disks[0]).toMatchObject({
+  const snapshotted = domains.find((domain) => domain.name === 'snapshotted');
+  expect(snapshotted?.disks[0]).toMatchObject({
     commitmentBytes: null,
     unbounded: true,
     reason: 'unbounded: 1 internal snapshot keep their own clusters',
