@@ -22,6 +22,7 @@ if [ "$verb" = upgrade ]; then
   verb=install
 fi
 here=$(cd "$(dirname "$0")" && pwd)
+held=no
 state=/var/lib/virt-trim
 list=$state/installed
 program=/usr/local/sbin/virt-trim-agent
@@ -111,10 +112,10 @@ init_system() {
 
 # Debian's package starts its service while it is being configured: not inside libguestfs.
 hold_services() {
-  [ "$mode" = offline ] && [ ! -e /usr/sbin/policy-rc.d ] || return 0
+  [ "$mode" = offline ] && [ "$1" = apt-get ] && [ -d /usr/sbin ] && [ ! -e /usr/sbin/policy-rc.d ] || return 0
   printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
   chmod 755 /usr/sbin/policy-rc.d
-  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  held=yes
 }
 
 enable_service() {
@@ -167,7 +168,7 @@ install_qemu_ga() {
   fi
   packages "$manager" >$state/before || return 21
   brought "manager $manager"
-  hold_services
+  hold_services "$manager"
   DEBIAN_FRONTEND=noninteractive add_packages "$manager" >$log 2>&1 </dev/null
   added=$?
   if [ $added -ne 0 ] || ! have qemu-ga; then
@@ -259,7 +260,7 @@ if ! mkdir $lock 2>/dev/null; then
   if kill -0 "$(cat $lock/pid 2>/dev/null || echo 1)" 2>/dev/null; then fail 28 "another install or removal is at work in this guest"; fi
 fi
 echo $$ >$lock/pid
-trap 'rm -rf $lock; [ "$mode" = offline ] && rm -f /usr/sbin/policy-rc.d' EXIT
+trap 'rm -rf $lock; [ $held = no ] || rm -f /usr/sbin/policy-rc.d' EXIT
 trap 'exit 143' TERM HUP INT
 
 explain() {

@@ -82,6 +82,30 @@ export async function finish(root: string, directory: string): Promise<void> {
   await rm(root, { recursive: true });
 }
 
+/**
+ * The environment in which libguestfs finds a kernel for its appliance: on a machine that has none in /boot (a container, a chroot)
+ * Debian's is unpacked beside (supermin(1), SUPERMIN_KERNEL). Nothing is installed, but supermin wants /lib/modules to exist.
+ */
+export async function applianceEnvironment(): Promise<Record<string, string>> {
+  const kernel = await ensureCached('supermin-kernel-1', async (directory) => {
+    const listed = await runChecked('apt-cache', ['depends', 'linux-image-cloud-amd64'], { timeoutMs: minutesMs });
+    const name = /Depends: (linux-image-\S+)/.exec(listed)?.[1] ?? 'linux-image-cloud-amd64';
+    await runChecked('apt-get', ['-q', '-o', 'APT::Sandbox::User=root', 'download', name], { timeoutMs: 10 * minutesMs, cwd: directory });
+    const archive = (await readdir(directory)).find((file) => file.endsWith('.deb')) ?? '';
+    await runChecked('dpkg', ['-x', archive, '.'], { timeoutMs: 10 * minutesMs, cwd: directory });
+    await rm(path.join(directory, archive));
+    for (const release of await readdir(path.join(directory, 'lib/modules')))
+      await runChecked('depmod', ['-b', directory, release], { timeoutMs: minutesMs });
+  });
+  await mkdir('/lib/modules', { recursive: true });
+  const [release = ''] = await readdir(path.join(kernel, 'lib/modules'));
+  return {
+    SUPERMIN_KERNEL: path.join(kernel, 'boot', `vmlinuz-${release}`),
+    SUPERMIN_MODULES: path.join(kernel, 'lib/modules', release),
+    LIBGUESTFS_CACHEDIR: '/var/tmp',
+  };
+}
+
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

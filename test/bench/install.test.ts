@@ -7,7 +7,7 @@ import { runChecked } from '../../host/demo/run-checked.ts';
 import { installResult, type InstallResult } from '../../host/install/schema.ts';
 import { Cli } from '../rig/cli.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
-import { defineDebian, writeSshConfig, type DebianGuest, type DebianSpec } from './install-guests.ts';
+import { applianceEnvironment, defineDebian, writeSshConfig, type DebianGuest, type DebianSpec } from './install-guests.ts';
 
 // Full Debian guests under software emulation: boots take from 20 seconds to minutes, depending on what else the machine does.
 const bootMs = 600_000;
@@ -16,7 +16,7 @@ let rig: Rig;
 let cli: Cli;
 beforeAll(async () => {
   rig = await startRig();
-  cli = await Cli.create(rig.uri, { VIRT_TRIM_GUEST_DIR: path.resolve('guest') });
+  cli = await Cli.create(rig.uri, { VIRT_TRIM_GUEST_DIR: path.resolve('guest'), ...(await applianceEnvironment()) });
 });
 afterAll(async () => {
   await rig.dispose();
