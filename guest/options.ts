@@ -90,6 +90,8 @@ function splitLetters(letters: string, rest: string[], found: [string, string][]
     }
     if (!known.includes(letter)) throw unknownOption();
     found.push([letter, '']);
+    // Its value is optional, and stands behind it without a blank.
+    if (letter === 'F') return;
   }
 }
 

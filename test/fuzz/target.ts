@@ -8,14 +8,16 @@ import { Worker } from '../../guest/worker.ts';
 import { makeGuest } from '../unit/guest/fake-sys.ts';
 
 /** Meaning of an input's first byte: how the rest reaches the agent. */
-const chunkMask = 0x3f;
+const chunkMask = 0x0f;
+/** Most inputs come whole; the others in pieces of so many bytes. */
+const chunkSizes: readonly number[] = [0, 1, 3, 7];
 const holdWorkBit = 0x40;
 const clockBit = 0x80;
 
 const markerPath = '/run/virt-trim-agent.frozen';
 
 /** What takes no input and reads half of /sys: blocked, because the time is better spent on what the host sends. */
-const slow = ['guest-get-fsinfo', 'guest-get-disks', 'guest-network-get-interfaces', 'guest-get-osinfo', 'guest-get-users'];
+const slow = ['guest-get-fsinfo', 'guest-get-disks', 'guest-network-get-interfaces', 'guest-get-osinfo', 'guest-get-users', 'guest-info'];
 
 /** Longer than any watchdog that may have been set. */
 const longMs = 100_000_000;
@@ -34,6 +36,8 @@ export class FuzzTarget {
 
   constructor() {
     const { sys } = this;
+    sys.files.set('/proc/self/mountinfo', '20 1 254:1 / / rw - ext4 /dev/vda1 rw\n23 20 254:16 / /d rw - xfs /dev/vdb rw\n');
+    sys.mounted.set('/d', '254:16');
     const log = new Log(sys, { verbose: false });
     this.worker = new Worker(sys);
     this.freezer = new Freezer({ sys, log, worker: this.worker, marker: new Marker(sys, '/run', ''), defaultSeconds: 300 });
@@ -48,7 +52,7 @@ export class FuzzTarget {
   run(input: string): void {
     this.answers.length = 0;
     const mode = input.charCodeAt(0);
-    const chunk = mode & chunkMask || input.length;
+    const chunk = (chunkSizes[mode & chunkMask] ?? 0) || input.length;
     for (let at = 1; at < input.length; at += chunk) {
       const bytes = input.slice(at, at + chunk);
       this.dispatcher.feed(bytes, isPlain(bytes));

@@ -77,6 +77,7 @@ export class FakeSys implements Sys {
   }
 
   close(fd: number): number {
+    this.offsets.delete(fd);
     return this.opened.delete(fd) ? 0 : -EBADF;
   }
 
