@@ -1,0 +1,16 @@
+import { expect, it } from 'vitest';
+import { runCycles } from '../rig/cycles.ts';
+
+const mebibyte = 1024 ** 2;
+
+it('hours of looking, recovering and trimming, pressed into seconds, leave nothing behind', async () => {
+  // libvirt's test driver has no guest that could trim: each attempt ends with its reason. test/bench does it with real ones, for 24 hours.
+  const config = "defaults: { schedule: '* * * * *', window: 0, time-zone: UTC }\nlimits: { io-pressure: 100 }\n";
+  const cycles = await runCycles(['test:///default'], { hours: 2, factor: 480, config });
+  expect(cycles.trims).toBeGreaterThan(10);
+  expect(cycles.end.heapBytes - cycles.quarter.heapBytes).toBeLessThan(4 * mebibyte);
+  expect(cycles.end.descriptors).toBeLessThanOrEqual(cycles.quarter.descriptors);
+  expect(cycles.end.timers).toBeLessThanOrEqual(cycles.quarter.timers);
+  expect(cycles.after).toMatchObject({ children: cycles.before.children, timers: cycles.before.timers });
+  expect(cycles.after.descriptors).toBeLessThanOrEqual(cycles.before.descriptors);
+}, 60_000);
