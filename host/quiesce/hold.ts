@@ -14,7 +14,7 @@ import { checkDomain, checkGuest, windowsFreezeSeconds } from './eligibility.ts'
 import { faultPoint } from './fault.ts';
 import { freezeFailure } from './freeze-outcome.ts';
 import { armGuard, readGuardProgram, type GuardInfo } from './guard.ts';
-import { createLease, isStillLease, leaseDirectory, readLease, writePhase } from './lease-files.ts';
+import { createLease, isStillLease, leaseDirectory, readLease, writeDeadline, writePhase } from './lease-files.ts';
 import { markOf, setMarkCommand } from './lease-mark.ts';
 import type { LeaseRecord, Phase } from './lease-record.ts';
 import type { Held } from './held.ts';
@@ -35,6 +35,8 @@ export interface HoldOptions {
 const quickSeconds = 5;
 const windowsThawSeconds = 60;
 const maxFreezeSeconds = 30;
+/** The mark is set before the guard is armed, the deadline counts from the freeze: nobody who reads the mark may take it for over before. */
+const preparationCentis = 6000;
 
 /** libvirt's timeout for the freeze: within the lease, so that the guest is held for some of it. */
 export function freezeSeconds(leaseSeconds: number, isWindows: boolean): number {
@@ -155,7 +157,11 @@ export class Hold implements Held {
     const seconds = freezeSeconds(this.options.leaseSeconds, this.facts?.isWindows === true);
     const status = await callAgent(session, { uuid, command: 'guest-fsfreeze-status', schema: freezeStatus, timeoutSeconds: quickSeconds });
     if (status === 'frozen') throw this.#foreign();
-    this.#checkLease();
+    if (!isStillLease(this.directory, this.record?.id ?? ''))
+      throw new AppError('busy', `${name}: the lease was ended by somebody else; nothing was frozen`);
+    // The lease counts from here: what was slow is behind us, and no guard acts on a deadline while the phase is `armed`.
+    this.deadlineCentis = readBootCentis() + Math.round(this.options.leaseSeconds * 100);
+    writeDeadline(this.directory, this.deadlineCentis);
     this.enter({ is: 'freezing' });
     faultPoint('after-phase-freezing');
     this.sinceCentis = readBootCentis();
@@ -187,10 +193,6 @@ export class Hold implements Held {
 
   #expired(): boolean {
     return readBootCentis() >= this.deadlineCentis || !isStillLease(this.directory, this.record?.id ?? '');
-  }
-
-  #checkLease(): void {
-    if (this.#expired()) throw new AppError('busy', `${this.ref.name}: the lease ran out before the freeze; nothing was frozen`);
   }
 
   #foreign(): AppError {
@@ -246,7 +248,10 @@ export class Hold implements Held {
 
   /** Without the right to write metadata the lease is as good here, but nobody else sees it, and it is not found after a migration. */
   async #mark(record: LeaseRecord): Promise<void> {
-    const answer = await this.session.run(setMarkCommand(this.ref.uuid, markOf(record, this.deadlineCentis, this.deadline)), 10_000);
+    const answer = await this.session.run(
+      setMarkCommand(this.ref.uuid, markOf(record, this.deadlineCentis + preparationCentis, this.deadline)),
+      10_000,
+    );
     if (answer.ok) return;
     const error = toAppError(answer.error);
     if (error.code === 'connection-lost' || error.code === 'connect-timeout') throw error;
