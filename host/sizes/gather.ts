@@ -17,6 +17,8 @@ import type { DiskSizes } from './schema.ts';
 export interface SizedImage {
   readonly sizes: DiskSizes;
   readonly file: { readonly path: string; readonly device: number; readonly inode: number } | null;
+  /** The path of a block device of this host. */
+  readonly blockDevice: string | null;
 }
 
 export interface SizeOptions {
@@ -56,7 +58,7 @@ async function sizeActive(domain: Domain, disk: DiskDescription, usedBytes: numb
     const reason = image === null ? (measured.reason ?? 'not a file of this host') : `${image.path} ${image.problem}`;
     const capacityBytes = stats?.capacity ?? null;
     const rest = { lengthBytes: null, commitmentBytes: null, unbounded: false, reclaimableBySparsifyBytes: null, reason };
-    return { sizes: { ...named, capacityBytes, allocationBytes, reclaimableByTrimBytes, ...rest }, file: null };
+    return { sizes: { ...named, capacityBytes, allocationBytes, reclaimableByTrimBytes, ...rest }, file: null, blockDevice: null };
   }
   const commitment = await safely(async () => commitmentOf(image, options.measurer));
   return {
@@ -72,6 +74,7 @@ async function sizeActive(domain: Domain, disk: DiskDescription, usedBytes: numb
       reason: commitment.reason ?? measured.reason,
     },
     file: image.kind === 'file' ? { path: image.path, device: image.device, inode: image.inode } : null,
+    blockDevice: image.kind === 'block' ? image.path : null,
   };
 }
 
@@ -95,7 +98,8 @@ async function sizeBelow(disk: DiskDescription, layer: ImageLayer, index: number
     reclaimableBySparsifyBytes: null,
     reason,
   };
-  return { sizes, file: facts?.kind === 'file' ? { path: facts.path, device: facts.device, inode: facts.inode } : null };
+  const file = facts?.kind === 'file' ? { path: facts.path, device: facts.device, inode: facts.inode } : null;
+  return { sizes, file, blockDevice: facts?.kind === 'block' ? facts.path : null };
 }
 
 /** One image file that is named on the command line. */

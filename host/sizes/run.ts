@@ -15,7 +15,9 @@ import { growthPerDay } from './forecast.ts';
 import { askFilesystems, sizeDomain, sizeFile, type SizeOptions } from './gather.ts';
 import { overflowLines, sizeColumns, sizeRows, storageColumns, storageRow } from './rows.ts';
 import type { DomainSizes, StorageSizes } from './schema.ts';
+import { sumStorage } from './storage.ts';
 import { sumFilesystems, type SizedGuest } from './storages.ts';
+import { readThinPools } from './thin-pools.ts';
 
 export interface SizesRequest {
   /** Domains, selectors, and image files (anything with a slash). */
@@ -81,7 +83,16 @@ export async function gatherSizes(
     domains.push({ name: file, uuid: null, status: missing ? 'failed' : 'ok', code, reason, disks: [image.sizes] });
   }
   const growth = growthPerDay(await readHistory(options.stateDirectory));
-  return { domains, storages: await sumFilesystems(guests, growth, new Date()) };
+  const now = new Date();
+  const pools = isLocal ? await readThinPools(deviceOwners(guests), options.signal) : [];
+  const ofPools = pools.map((pool) => sumStorage(pool.storage, pool.images, growth, now));
+  return { domains, storages: [...(await sumFilesystems(guests, growth, now)), ...ofPools] };
+}
+
+function deviceOwners(guests: readonly SizedGuest[]): Map<string, SizedGuest> {
+  return new Map(
+    guests.flatMap((guest) => guest.images.flatMap(({ blockDevice }) => (blockDevice === null ? [] : [[blockDevice, guest]]))),
+  );
 }
 
 /** A guest decides what stands at the beginning of its raw disk, so an image's own word for its format is not taken. */

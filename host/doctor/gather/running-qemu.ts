@@ -45,18 +45,24 @@ function parseObject(text: string): Record<string, unknown> {
   }
 }
 
-/** Every QEMU of this machine that libvirt started, by domain UUID. One pass over /proc, no process. */
+/**
+ * Every QEMU of this machine that libvirt started, by domain UUID. One pass over /proc, no process. Any user can give a process such a
+ * command line: where two claim one domain, neither is believed.
+ */
 export async function findRunningQemus(): Promise<Map<string, RunningQemu>> {
   const found = new Map<string, RunningQemu>();
+  const contested = new Set<string>();
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     const text = await readIfThere(`/proc/${name}/cmdline`);
     if (!text.includes('\0-uuid\0')) continue;
     const { uuid, machine, discard } = parseQemuArguments(text.split('\0'));
     if (uuid === null) continue;
+    if (found.has(uuid)) contested.add(uuid);
     const executable = await readlink(`/proc/${name}/exe`).catch(() => null); // another user's process
     found.set(uuid, { pid: Number(name), machine, executable, replaced: executable?.endsWith(' (deleted)') === true, discard });
   }
+  for (const uuid of contested) found.delete(uuid);
   return found;
 }
 

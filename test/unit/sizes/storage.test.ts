@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { fullAt, growthPerDay } from '../../../host/sizes/forecast.ts';
 import { sumStorage, type PlacedImage } from '../../../host/sizes/storage.ts';
 import { storageRow } from '../../../host/sizes/rows.ts';
+import { parseThinPools } from '../../../host/sizes/thin-pools.ts';
 import type { HistoryEntry } from '../../../host/state/history.ts';
 
 const gib = 1024 ** 3;
@@ -74,5 +75,38 @@ describe('the forecast', () => {
   test('gives the day on which the space is gone', () => {
     expect(sumStorage(filesystem, [image('a', 10, 20)], growthPerDay(history), now)).toMatchObject({ fullAt: '2026-12-12T00:00:00.000Z' });
     expect(fullAt(gib, 0, now)).toBe(null);
+  });
+});
+
+describe('a thin pool', () => {
+  const lv = (name: string, segtype: string, pool: string, size: number, percent: string) => ({
+    vg_name: 'vg-0',
+    lv_name: name,
+    lv_path: segtype === 'thin-pool' ? '' : `/dev/vg-0/${name}`,
+    pool_lv: pool,
+    lv_size: String(size * gib),
+    data_percent: percent,
+    segtype,
+  });
+  // As lvs(8) of LVM 2.03 prints it, after its manual page; not recorded.
+  const report = [
+    lv('pool', 'thin-pool', '', 100, '40.00'),
+    lv('web', 'thin', 'pool', 80, '25.00'),
+    lv('other', 'thin', 'pool', 60, '33.33'),
+    lv('root', 'linear', '', 20, ''),
+  ];
+  const text = JSON.stringify({ report: [{ lv: report }] });
+
+  test('counts every volume in it, and names the guest by either path of its device', () => {
+    const [pool] = parseThinPools(text, new Map([['/dev/mapper/vg--0-web', { name: 'web1', uuid: 'u1' }]]));
+    if (pool === undefined) throw new Error('no pool');
+    const sum = sumStorage(pool.storage, pool.images, new Map(), now);
+    expect(sum).toMatchObject({ kind: 'thin-pool', name: 'vg-0/pool', images: 2, freeBytes: 60 * gib, commitmentBytes: 140 * gib });
+    expect(sum.overcommittedBytes).toBeGreaterThan(39 * gib);
+    expect(sum.guests.map((guest) => guest.name)).toEqual(['web1', '/dev/vg-0/other (no guest here)']);
+  });
+
+  test('what is not a report is no pool', () => {
+    for (const odd of ['', '{}', '{"report":[{"lv":[{}]}]}', 'x'.repeat(1000)]) expect(parseThinPools(odd, new Map())).toEqual([]);
   });
 });
