@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, release } from 'node:os';
 import { execa } from 'execa';
+import { benchDaemon } from './daemon.ts';
+import { benchFleet } from './fleet.ts';
 import { benchList } from './list.ts';
 import { toMarkdown, Workplace, type Table } from './measure.ts';
 import { benchStartup } from './startup.ts';
@@ -14,6 +16,8 @@ const benches: Readonly<Record<string, (work: Workplace) => Promise<Table | Tabl
   startup: benchStartup,
   trim: benchTrim,
   list: benchList,
+  fleet: benchFleet,
+  daemon: benchDaemon,
 };
 
 const words = process.argv.slice(2);
