@@ -89,7 +89,13 @@ async function perform(run: InstallRun, attempt: Attempt): Promise<Attempted> {
     }
   }
   const { name, uuid } = run.ref;
-  const result = { ...blankInstallResult(name, uuid), via: attempt.via, agent: run.agent, steps, proof: run.proof };
+  const result = {
+    ...blankInstallResult(name, uuid),
+    via: attempt.via,
+    agent: run.brought === null && attempt.pending !== null ? null : run.agent,
+    steps,
+    proof: run.proof,
+  };
   if (run.journal.record.verb === 'remove') await removeReceipt(run.stateDirectory, uuid);
   else await run.writeReceipt(run.proof !== null);
   await run.journal.close();

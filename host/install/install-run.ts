@@ -68,7 +68,7 @@ export class InstallRun {
       uuid: this.ref.uuid,
       name: this.ref.name,
       via: record.via,
-      agent: this.brought === null ? (before?.agent ?? this.agent) : this.agent,
+      agent: this.brought === 'qemu-ga' || this.brought === 'virt-trim' ? this.brought : (before?.agent ?? null),
       channel: {
         live: notes.channelLive || before?.channel.live === true,
         config: notes.channelConfig || before?.channel.config === true,

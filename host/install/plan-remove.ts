@@ -47,6 +47,8 @@ export function planRemove(situation: Situation, options: RemoveOptions): Plan {
     };
   if (domain.manager !== null)
     return { verdict: 'refused', code: 'refused', reason: `its XML belongs to ${domain.manager}`, neutral: true };
+  if (receipt.agent === null)
+    return { verdict: 'go', attempts: [{ via: 'iso', agent: null, steps: [{ kind: 'drop-channel' }], pending: null }] };
   const verdicts = judgeWays(situation, {
     via: options.via,
     agent: null,

@@ -181,7 +181,7 @@ function refuse(code: string, reason: string, neutral = false): Plan {
 /** Something we installed that has not been proven yet. */
 function finishPlan(situation: Situation, options: PlanOptions): Plan | null {
   const { receipt, domain } = situation;
-  if (receipt === null || receipt.proven) return null;
+  if (receipt === null || receipt.agent === null || receipt.proven) return null;
   const prove: Step[] = [{ kind: 'await-agent' }, { kind: 'prove' }];
   const via = ways.find((way) => way === receipt.via) ?? 'offline';
   if (domain.id === null) {

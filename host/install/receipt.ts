@@ -10,7 +10,8 @@ const receipt = z.object({
   uuid: z.string(),
   name: z.string(),
   via: z.string(),
-  agent: z.enum(['qemu-ga', 'virt-trim']),
+  /** Null where only the channel was added so far. */
+  agent: z.nullable(z.enum(['qemu-ga', 'virt-trim'])),
   channel: z.object({ live: z.boolean(), config: z.boolean() }),
   /** The persistent XML before the channel came; null where the channel was there already. */
   xmlBefore: z.nullable(z.string()),

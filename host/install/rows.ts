@@ -70,7 +70,7 @@ export function statusNotes(status: AgentStatus): string[] {
     ...(status.reason === null ? [] : [`${name}: ${cleanText(status.reason, 400)}`]),
     ...status.defects.map((defect) => `${name}: ${defect.message}`),
     ...(status.interrupted === null ? [] : [`${name}: ${cleanText(status.interrupted, 400)}`]),
-    ...(status.installed !== null && !status.installed.proven
+    ...(status.installed !== null && status.installed.agent !== null && !status.installed.proven
       ? [`${name}: installed ${status.installed.at} by ${status.installed.via}, not proven yet; run: virt-trim agent install`]
       : []),
   ];

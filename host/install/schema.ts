@@ -56,7 +56,7 @@ export const agentStatus = z.object({
   agent: z.nullable(z.object({ answering: z.nullable(z.boolean()), kind: z.nullable(agentKind), version: z.nullable(z.string()) })),
   os: z.nullable(z.string()),
   defects: z.array(z.object({ id: z.string(), message: z.string() })),
-  installed: z.nullable(z.object({ via: z.string(), agent: z.string(), at: z.string(), proven: z.boolean() })),
+  installed: z.nullable(z.object({ via: z.string(), agent: z.nullable(z.string()), at: z.string(), proven: z.boolean() })),
   interrupted: z.nullable(z.string()),
   ways: z.array(wayVerdict),
 });

@@ -72,9 +72,9 @@ describe('planInstall', () => {
     const plan = planInstall(situation(), options);
     expect(kinds(plan)).toEqual(['overlay', 'change-image', 'keep-xml', 'add-channel', 'commit-image']);
     expect(plan.verdict === 'go' && plan.attempts[0]?.pending?.code).toBe('needs-boot');
-    expect(kinds(planInstall(situation(), { ...options, boot: true }))).toEqual([
-      ...['overlay', 'change-image', 'keep-xml', 'add-channel', 'commit-image', 'start', 'await-agent', 'prove', 'stop'],
-    ]);
+    expect(kinds(planInstall(situation(), { ...options, boot: true }))).toEqual(
+      'overlay change-image keep-xml add-channel commit-image start await-agent prove stop'.split(' '),
+    );
   });
 
   it('adds the channel live and persistently before it goes in over ssh, and proves it', () => {
@@ -157,6 +157,11 @@ describe('the offline way', () => {
 describe('planRemove', () => {
   it('takes nothing that we have not brought', () => {
     expect(planRemove(situation(), { via: null, ssh: null })).toMatchObject({ verdict: 'refused', code: 'not-ours' });
+  });
+
+  it('takes only the channel where no agent got in yet', () => {
+    expect(kinds(planRemove(situation({ receipt: { ...receipt, agent: null } }), { via: null, ssh: null }))).toEqual(['drop-channel']);
+    expect(kinds(planInstall(situation({ receipt: { ...receipt, agent: null } }), options))).toContain('change-image');
   });
 
   it('takes the channel only where it came with the agent', () => {
