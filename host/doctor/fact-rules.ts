@@ -15,6 +15,7 @@ import { guestMemory } from './rules/guest-memory.ts';
 import { hostBlockDevice } from './rules/host-block-device.ts';
 import { hostFilesystem } from './rules/host-filesystem.ts';
 import { hostSnapshots } from './rules/host-snapshots.ts';
+import { hostSpace } from './rules/host-space.ts';
 import { hostVersions } from './rules/host-versions.ts';
 import { imageHealth } from './rules/image-health.ts';
 import { imageReadable } from './rules/image-readable.ts';
@@ -43,6 +44,7 @@ export const diskRules: readonly DiskRule[] = [
   hostFilesystem,
   hostBlockDevice,
   hostSnapshots,
+  hostSpace,
 ];
 
 export const domainRules: readonly DomainRule[] = [

@@ -110,6 +110,7 @@ describe('one fact changed, one verdict', () => {
       'warning',
     ],
     ['qcow2 on a device', { image: { ...image, kind: 'block' }, storage: blockDevice }, 'fragmentation', 'warning'],
+    ['a host that is nearly full', { storage: { ...ext4, freeBytes: 4 * gib } }, 'host-space', 'warning'],
     ['a reflink on the host', { shared: { shared: true, how: 'filefrag' } }, 'host-snapshots', 'warning'],
     ['ZFS, which does not tell', { shared: { shared: null, how: 'zfs' } }, 'host-snapshots', 'unknown'],
     ['no channel', { xml: domainXml({ channel: '' }), agent: null }, 'agent-channel', 'blocks'],
