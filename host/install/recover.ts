@@ -1,6 +1,7 @@
 import type { CommandContext } from '../commands/context.ts';
 import { Connection } from '../libvirt/connection.ts';
 import { stateDirectory } from '../state/directory.ts';
+import { cleanText } from '../../shared/clean-text.ts';
 import { toAppError } from '../../shared/errors.ts';
 import { isOwned, readJournals, type Journal } from './journal.ts';
 import { undoInstall } from './undo.ts';
@@ -58,4 +59,19 @@ export async function recoverInstalls(context: Pick<CommandContext, 'env'>): Pro
     else recovered.push(await recoverInstall(journal, directory));
   }
   return recovered;
+}
+
+/** One of them for a person. */
+export function recoveredLine({ name, verb, via, step, status, reason }: RecoveredInstall): string {
+  const what = `${cleanText(name)}: agent ${verb} (${via})`;
+  switch (status) {
+    case 'undone':
+      return `${what} was interrupted (${step}); everything is as it was`;
+    case 'finished':
+      return `${what} was interrupted (${step}) while the image was written; it is finished now; prove it: virt-trim agent install ${name}`;
+    case 'running':
+      return `${what} is at work (${step})`;
+    default:
+      return `${what} was interrupted (${step}) and could not be put back: ${cleanText(reason ?? '', 400)}`;
+  }
 }

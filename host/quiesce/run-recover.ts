@@ -1,5 +1,6 @@
 import { toAppError } from '../../shared/errors.ts';
-import type { CommandContext } from '../commands/context.ts';
+import { exitStatus, type CommandContext } from '../commands/context.ts';
+import { recoveredLine, recoverInstalls } from '../install/recover.ts';
 import { Connection } from '../libvirt/connection.ts';
 import { isUnreadable, listDomains, readDomains } from '../libvirt/domains.ts';
 import { printEnvelope } from '../report/envelope.ts';
@@ -10,7 +11,7 @@ import { thawedLine } from './report.ts';
 import type { QuiesceResult } from './result.ts';
 import { statusOfWindow } from './window.ts';
 
-/** `virt-trim recover`: every lease of the state directory, then every mark of the connection that no lease accounts for. */
+/** `virt-trim recover`: every lease of the state directory, every mark of the connection that no lease accounts for, every interrupted install. */
 export async function runRecover(context: CommandContext, waitMs: number): Promise<number> {
   const startedAt = new Date();
   const connection = new Connection(context.uri);
@@ -29,12 +30,16 @@ export async function runRecover(context: CommandContext, waitMs: number): Promi
     if (results.length === 0) throw thrown;
     context.say(`error: ${toAppError(thrown).message}`);
   }
-  const status = statusOfWindow(results);
+  // Frozen guests first: an install that is undone takes its time.
+  const installs = await recoverInstalls(context);
+  const windows = statusOfWindow(results);
+  const status = windows === exitStatus.done && installs.some((each) => each.status === 'failed') ? exitStatus.failed : windows;
   if (context.json) {
-    printEnvelope({ ...context, uri: connection.uri.text }, 'recover', startedAt, status, results);
+    printEnvelope({ ...context, uri: connection.uri.text }, 'recover', startedAt, status, results, { installs });
     return status;
   }
   for (const result of results) context.out(`${thawedLine(result)}\n`);
-  if (results.length === 0) context.say('nothing to recover');
+  for (const each of installs) context.out(`${recoveredLine(each)}\n`);
+  if (results.length + installs.length === 0) context.say('nothing to recover');
   return status;
 }

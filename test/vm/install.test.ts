@@ -52,7 +52,7 @@ function isosBeside(guest: Guest): Promise<string[]> {
 describe('the channel', () => {
   it('goes into a running domain and comes out of it, and both XMLs are what they were', async () => {
     const guest = await rig.define({ name: 'live', agent: { kind: 'none' }, channel: false });
-    await guest.boot();
+    await guest.boot(180_000);
     await using work = { directory: await mkdtemp(path.join(tmpdir(), 'vt-install-')), [Symbol.asyncDispose]: async () => undefined };
     const before = await readXmls(guest.connection, guest.uuid, true);
     expect(channelFacts(before)).toMatchObject({ live: { present: false, hotplug: true }, persistent: { present: false } });
@@ -123,7 +123,7 @@ describe('an appliance with nothing but a console', () => {
     await child;
     const { envelope } = await cli.json('agent', 'status', 'console');
     expect(agentStatus.parse(envelope.domains[0]).interrupted).toMatch(/was interrupted .*virt-trim recover/);
-    await cli.run('recover');
+    expect((await cli.run('recover')).stdout).toMatch(/console: agent install \(iso\) was interrupted .*everything is as it was/);
     expect(await inactiveXml(guest)).toBe(before);
     expect(await guest.virsh('dumpxml', guest.uuid)).not.toContain('org.qemu.guest_agent.0');
     expect(await guest.virsh('domblklist', guest.uuid)).not.toContain('.iso');
