@@ -191,7 +191,7 @@ describe('no space left on the host', () => {
     const tight = await startRig({ base: small });
     try {
       const full = await tight.boot({ name: 'full', disks: [{ sizeBytes: 256 * mebibyte }] });
-      await full.run('dd if=/dev/urandom of=/mnt/vda/junk bs=1M count=200 conv=fsync 2>/dev/null', 15_000);
+      await full.run('dd if=/dev/zero of=/mnt/vda/junk bs=1M count=120 conv=fsync 2>/dev/null', 8000);
       while (!(await full.virsh('domstate', '--reason', full.uuid)).includes('I/O error')) await sleep(200);
       await using other = await Cli.create(tight.uri);
       const { result, envelope } = await other.json('trim', 'full');

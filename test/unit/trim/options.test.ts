@@ -92,7 +92,7 @@ describe('the table', () => {
   });
 
   it('adds up', () => {
-    expect(totalLine([result({ disks: [disk({})] }), result({ status: 'failed', code: 'x', reason: 'x' })])).toBe(
+    expect(totalLine([result({ disks: [disk({})] }), result({ status: 'failed', code: 'internal', reason: 'x' })])).toBe(
       '150 MiB given back to the host; 2 domains: 1 ok, 1 failed',
     );
     expect(totalLine([])).toMatch(/^0 B given back to the host; 0 domains/);
