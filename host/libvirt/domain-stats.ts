@@ -1,6 +1,6 @@
 /** libvirt's numbers for a domain's state (include/libvirt/libvirt-domain.h, virDomainState). */
-const states = ['no state', 'running', 'blocked', 'paused', 'shutting down', 'shut off', 'crashed', 'suspended'] as const;
-export type DomainState = (typeof states)[number];
+export const domainStates = ['no state', 'running', 'blocked', 'paused', 'shutting down', 'shut off', 'crashed', 'suspended'] as const;
+export type DomainState = (typeof domainStates)[number];
 
 /** Only the reasons that matter to us, by state (virDomain*Reason in the same header, numbers as there). */
 const reasons: Readonly<Partial<Record<DomainState, Readonly<Record<number, string>>>>> = {
@@ -81,7 +81,7 @@ export function parseDomainStats(text: string): Map<string, DomainStats> {
     if (name === undefined) continue;
     const values = new Map<string, string>();
     for (const match of section.matchAll(/^ {2}([\w.-]+)=(.*)$/gm)) values.set(match[1] ?? '', match[2] ?? '');
-    const state = states[toNumber(values.get('state.state')) ?? 0] ?? 'no state';
+    const state = domainStates[toNumber(values.get('state.state')) ?? 0] ?? 'no state';
     const reason = toNumber(values.get('state.reason')) ?? 0;
     result.set(name, { name, state, stateReason: reasons[state]?.[reason] ?? null, blocks: readBlocks(values) });
   }

@@ -1,4 +1,6 @@
 import * as z from 'zod/mini';
+import { domainStates } from '../libvirt/domain-stats.ts';
+import { errorCodes } from '../../shared/errors.ts';
 
 const bytes = z.nullable(z.int());
 
@@ -29,10 +31,10 @@ const readable = z.object({
   name: z.string(),
   uuid: z.string(),
   status: z.literal('ok'),
-  code: z.nullable(z.string()),
+  code: z.nullable(z.enum(errorCodes)),
   reason: z.nullable(z.string()),
   id: z.nullable(z.int()),
-  state: z.string(),
+  state: z.enum(domainStates),
   stateReason: z.nullable(z.string()),
   agent: z.object({
     channel: z.enum(['absent', 'disconnected', 'connected']),
@@ -47,7 +49,13 @@ const readable = z.object({
   frozen: frozenState,
 });
 
-const unreadable = z.object({ name: z.string(), uuid: z.string(), status: z.literal('failed'), code: z.string(), reason: z.string() });
+const unreadable = z.object({
+  name: z.string(),
+  uuid: z.string(),
+  status: z.literal('failed'),
+  code: z.enum(errorCodes),
+  reason: z.string(),
+});
 
 /** A domain in `virt-trim list --json`. */
 export const listedResult = z.discriminatedUnion('status', [readable, unreadable]);

@@ -1,6 +1,24 @@
 import * as z from 'zod/mini';
+import { errorCodes } from '../../shared/errors.ts';
 
 const bytes = z.nullable(z.int());
+
+/** Why a domain was not trimmed, or not to a verified end: an error, or one of these (docs/messages.md). */
+export const trimCodes = [
+  ...errorCodes,
+  'off',
+  'paused',
+  'migrating',
+  'discard-blocked',
+  'no-disks',
+  'degraded',
+  'excluded',
+  'io-error',
+  'nothing-reclaimed',
+  'not-measured',
+  'not-stable',
+] as const;
+export type TrimCode = (typeof trimCodes)[number];
 
 const trimmedDisk = z.object({
   target: z.string(),
@@ -27,8 +45,8 @@ export const trimResult = z.object({
   name: z.string(),
   uuid: z.nullable(z.string()),
   status: z.enum(['ok', 'skipped', 'failed', 'unverified']),
-  /** An error code of docs/messages.md; null where all is well. */
-  code: z.nullable(z.string()),
+  /** Null where all is well. */
+  code: z.nullable(z.enum(trimCodes)),
   reason: z.nullable(z.string()),
   disks: z.array(trimmedDisk),
   paths: z.array(trimmedPath),

@@ -14,7 +14,7 @@ import { decideSkip } from './eligibility.ts';
 import { usedBytesPerDisk } from './guest-usage.ts';
 import { domainStatus, judgeDisk, type GuestTrim } from './judge.ts';
 import { measureDisk, notMeasured, type Measurement } from './measure.ts';
-import type { TrimmedDisk, TrimmedPath, TrimResult } from './schema.ts';
+import type { TrimCode, TrimmedDisk, TrimmedPath, TrimResult } from './schema.ts';
 import { settle } from './settle.ts';
 
 export interface TrimDomainOptions {
@@ -102,7 +102,7 @@ function failure(error: AppError): Pick<TrimResult, 'status' | 'code' | 'reason'
 }
 
 /** An agent that is frozen or was told not to trim. */
-function agentRefusal(facts: AgentFacts): { code: string; reason: string } | null {
+function agentRefusal(facts: AgentFacts): { code: TrimCode; reason: string } | null {
   if (facts.frozen === 'frozen')
     return { code: 'agent-frozen', reason: 'its filesystems are frozen; a trim inside a freeze is never tried' };
   if (offers(facts.info, 'guest-fstrim')) return null;

@@ -11,6 +11,7 @@ import { discardMounts, explainSelfTrim } from '../../../host/daemon/self-trim.t
 import { limitsOf, urisOf } from '../../../host/daemon/daemon.ts';
 import { readDaemonOptions } from '../../../host/daemon/options.ts';
 import type { Domain } from '../../../host/libvirt/domains.ts';
+import type { TrimCode } from '../../../host/trim/schema.ts';
 import { emptyConfig, parseConfig } from '../../../host/policy/config.ts';
 import { makeUuid } from '../schedule/make-uuid.ts';
 import { SimulatedClock } from './simulation.ts';
@@ -97,12 +98,12 @@ describe("the host's I/O pressure", () => {
 });
 
 describe('which ends ask for another attempt', () => {
-  const end = (status: 'ok' | 'failed' | 'skipped' | 'unverified', code: string | null) => attemptEnd({ status, code, reason: 'why' });
+  const end = (status: 'ok' | 'failed' | 'skipped' | 'unverified', code: TrimCode | null) => attemptEnd({ status, code, reason: 'why' });
 
-  it.each(['connect-failed', 'connect-timeout', 'connection-lost'])('%s: until the hypervisor is back', (code) => {
+  it.each(['connect-failed', 'connect-timeout', 'connection-lost'] as const)('%s: until the hypervisor is back', (code) => {
     expect(end('failed', code)).toEqual({ again: { why: 'why', afterMs: 60_000, attempts: Infinity } });
   });
-  it.each(['job-active', 'migrating', 'agent-lock', 'domain-lock'])('%s: for an hour', (code) => {
+  it.each(['job-active', 'migrating', 'agent-lock', 'domain-lock'] as const)('%s: for an hour', (code) => {
     expect(end('skipped', code)).toEqual({ again: { why: 'why', afterMs: 600_000, attempts: 6 } });
   });
   it.each([
