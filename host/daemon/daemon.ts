@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import type { Config } from '../policy/config.ts';
 import type { Clock } from '../schedule/clock.ts';
@@ -59,6 +60,7 @@ export class Daemon {
   readonly #hard = new AbortController();
   /** Fires when nothing more is to be begun. */
   readonly #soft = new AbortController();
+  readonly #planning = pLimit(1);
   #sources: PlanSources;
   #hypervisors = new Map<string, Hypervisor>();
   #planned = new Map<string, Planned>();
@@ -155,7 +157,12 @@ export class Daemon {
     this.#hypervisors = next;
   }
 
+  /** One at a time: a plan that was begun earlier must not overwrite a later one. */
   async #plan(): Promise<void> {
+    return this.#planning(() => this.#planNow());
+  }
+
+  async #planNow(): Promise<void> {
     if (this.#soft.signal.aborted) return;
     const planned = await planFleet(this.hypervisors, this.#sources);
     this.#planned = new Map(planned.map((each) => [each.target.key, each]));

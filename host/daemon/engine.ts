@@ -37,6 +37,8 @@ interface Entry {
   /** While it has its place. */
   turn: Turn | null;
   leave: AbortController;
+  /** Why it was put off, as last told. */
+  told: string | null;
 }
 
 /** When its next run begins; Infinity where there is none. */
@@ -112,7 +114,16 @@ export class Engine {
     memory.see(target.key, now);
     const entry = this.#entries.get(target.key);
     if (entry === undefined) {
-      const fresh: Entry = { target, phase: 'idle', next: null, attempts: 0, claim: null, turn: null, leave: new AbortController() };
+      const fresh: Entry = {
+        target,
+        phase: 'idle',
+        next: null,
+        attempts: 0,
+        claim: null,
+        turn: null,
+        leave: new AbortController(),
+        told: null,
+      };
       this.#entries.set(target.key, fresh);
       this.#plan(fresh, now);
     } else {
@@ -258,6 +269,7 @@ export class Engine {
     const { again } = end;
     if (again === null) {
       entry.attempts = 0;
+      entry.told = null;
     } else if (entry.attempts + 1 < again.attempts) {
       memory.cover(target.key, before, timetable.fingerprint);
       entry.attempts += 1;
@@ -277,7 +289,9 @@ export class Engine {
   #postpone(entry: Entry, due: number, why: string, until: number): void {
     entry.next = putOff(entry.target, due, until, this.#parts.clock.now());
     if (entry.next.reason === 'schedule') entry.attempts = 0;
-    this.#parts.tell({ type: 'postponed', target: entry.target, why, until: entry.next.at });
+    // Told once, not every minute for as long as it lasts.
+    if (entry.told !== why) this.#parts.tell({ type: 'postponed', target: entry.target, why, until: entry.next.at });
+    entry.told = why;
   }
 
   /** Begins nothing more and sends away who waits. What runs goes on; `settled` tells its end. */

@@ -8,6 +8,8 @@ import { toAppError, type AppError } from '../../shared/errors.ts';
 
 /** New domains are found at every look; what changed in the known ones, at every so-manieth. */
 const fullLookEvery = 10;
+/** For one domain. */
+const questionMs = 10_000;
 /** Questions to one hypervisor at a time; with many domains due at once, its daemon is not flooded. */
 const questionsAtOnce = 4;
 
@@ -92,7 +94,7 @@ export class Hypervisor {
 
   /** Reads one domain as it is now. @throws AppError what Connection throws, and what makes it unreadable. */
   async read(ref: DomainRef, signal: AbortSignal): Promise<Domain> {
-    const [domain] = await this.inTurn(() => readDomains(this.connection, [ref], { signal }));
+    const [domain] = await this.inTurn(() => readDomains(this.connection, [ref], { timeoutMs: questionMs, signal }));
     if (domain === undefined) throw toAppError(new Error('no answer'));
     if (isUnreadable(domain)) throw domain.error;
     this.#domains = new Map(this.#domains).set(domain.uuid, domain);

@@ -96,13 +96,13 @@ class Service {
     return [beat, setInterval(() => void this.#notifier.alive(), watchdogMs / 3)];
   }
 
-  /** What changed since the last time, at most every few seconds. */
+  /** What changed since the last time, at most every few seconds. The pressure always does, and is no reason to write. */
   async #writeStatus(): Promise<void> {
-    const { at, ...status } = this.#daemon.status(process.pid);
+    const { at, ioPressure, ...status } = this.#daemon.status(process.pid);
     const text = JSON.stringify(status);
     if (text === this.#lastStatus) return;
     this.#lastStatus = text;
-    const failed = await writeStatus(this.#directory, { at, ...status }).then(() => null, toAppError);
+    const failed = await writeStatus(this.#directory, { at, ioPressure, ...status }).then(() => null, toAppError);
     if (failed !== null) this.#context.log.warn({ event: 'status' }, failed.message);
     await this.#notifier.status(this.#daemon.statusLine());
   }

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { scheduleResult } from '../../host/schedule/schema.ts';
 import { Cli } from '../rig/cli.ts';
+import { processesOf } from '../rig/virsh-watch.ts';
 
 const testUuid = '6695eb01-f6a4-8304-79aa-97f2502e193f'; // libvirt's test driver, always the same
 const uri = 'test:///default';
@@ -72,16 +73,6 @@ async function until(condition: () => boolean | Promise<boolean>, timeoutMs: num
     if (performance.now() > end) throw new Error(complaint());
     await sleep(25);
   }
-}
-
-/** Processes of the machine that were started with this state directory. */
-async function processesOf(stateDirectory: string): Promise<string[]> {
-  const found: string[] = [];
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
-    if (environment.includes(`VIRT_TRIM_STATE_DIR=${stateDirectory}`)) found.push(pid);
-  }
-  return found;
 }
 
 const started = /virt-trim daemon has started/;

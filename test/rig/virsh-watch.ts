@@ -47,3 +47,13 @@ export class VirshWatch {
     await this.#done;
   }
 }
+
+/** Processes of the machine that were started with this state directory. */
+export async function processesOf(stateDirectory: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    if (environment.includes(`VIRT_TRIM_STATE_DIR=${stateDirectory}`)) found.push(pid);
+  }
+  return found;
+}

@@ -10,7 +10,7 @@ import { LoopBackend } from '../rig/backends.ts';
 import { Cli } from '../rig/cli.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
 import { answer, type ScriptedAgent } from '../rig/scripted-agent.ts';
-import { VirshWatch } from '../rig/virsh-watch.ts';
+import { processesOf, VirshWatch } from '../rig/virsh-watch.ts';
 
 const gibibyte = 1024 ** 3;
 const mebibyte = 1024 ** 2;
@@ -31,10 +31,13 @@ let config: string;
 /** The scripted agents hang on their next trim. */
 const hanging = new Set<string>();
 
+/** This one mounts with `discard`: it needs no trim, and the daemon says so. */
+const trimsItself = 'real-11';
+
 async function addMember(rig: Rig, backend: number, name: string, scripted: boolean): Promise<Member> {
   const uuid = randomUUID();
   await backends[backend]?.hold(rig.hypervisor, uuid);
-  const disks = [{ sizeBytes: gibibyte / 2 }];
+  const disks = [{ sizeBytes: gibibyte / 2, mountOptions: name === trimsItself ? 'rw,discard' : 'rw' }];
   if (!scripted) return { guest: await (await rig.define({ name, uuid, disks })).boot(240_000), agent: null, backend, rig };
   const slow = slowAgent(slowMs);
   const script = combine(healthyAgent(), { 'guest-fstrim': (args) => (hanging.has(name) ? answer.hang() : slow['guest-fstrim']?.(args)) });
@@ -135,7 +138,7 @@ describe('the daemon on two hypervisors with two storage backends', () => {
   beforeEach(() => hanging.clear());
 
   it('all are trimmed, and no backend ever carries more than its limit, seen from outside', async () => {
-    const real = members.filter((member) => member.agent === null);
+    const real = members.filter(({ agent, guest }) => agent === null && guest.name !== trimsItself);
     await Promise.all(real.map(({ guest }) => dirty(guest)));
     const before = await Promise.all(real.map(({ guest }) => allocated(guest)));
     await makeAllDue();
@@ -153,6 +156,9 @@ describe('the daemon on two hypervisors with two storage backends', () => {
     for (const { agent } of members) if (agent !== null) expect(agent.count('guest-fstrim')).toBe(1);
     const after = await Promise.all(real.map(({ guest }) => allocated(guest)));
     for (const [index, bytes] of before.entries()) expect(bytes - (after[index] ?? 0)).toBeGreaterThan(40 * mebibyte);
+
+    const hints = daemon.lines.filter((line) => line.event === 'self-trim');
+    expect(hints.map((line) => [line.domain, line.msg])).toEqual([[trimsItself, expect.stringMatching(/mounts \/mnt\/vda with discard/)]]);
 
     for (const backend of [0, 1]) {
       const agents = members.flatMap((member) => (member.backend === backend && member.agent !== null ? [member.agent] : []));
@@ -188,5 +194,23 @@ describe('the daemon on two hypervisors with two storage backends', () => {
     expect(daemon.lines.at(-1)?.msg).toBe('virt-trim daemon has ended');
     const history = (await readFile(path.join(cli.stateDirectory, 'history.jsonl'), 'utf8')).trim().split('\n');
     expect(history.length).toBeGreaterThan(8);
+  });
+
+  it('SIGTERM waits for what runs; a guest that hangs is named, and no process is left', async () => {
+    hanging.add('slow-01');
+    const agentOf = (name: string): ScriptedAgent | null | undefined => members.find(({ guest }) => guest.name === name)?.agent;
+    const before = { hung: agentOf('slow-01')?.count('guest-fstrim') ?? 0, slow: agentOf('slow-10')?.count('guest-fstrim') ?? 0 };
+    await makeAllDue('per-backend: 4');
+    const daemon = new Running('--stop-timeout', '6s');
+    const isTold = (name: string, count: number): boolean => (agentOf(name)?.count('guest-fstrim') ?? 0) > count;
+    await daemon.until(() => isTold('slow-01', before.hung) && isTold('slow-10', before.slow), 90_000);
+    daemon.child.kill('SIGTERM');
+    const { exitCode } = await daemon.child;
+    expect(exitCode).toBe(0);
+    expect(daemon.trims()).toContain('slow-10');
+    const left = daemon.lines.filter((line) => line.event === 'left');
+    expect(left.map((line) => line.domain)).toEqual(['slow-01']);
+    expect(left[0]?.msg).toMatch(/goes on inside the guest/);
+    expect(await processesOf(cli.stateDirectory)).toEqual([]);
   });
 });

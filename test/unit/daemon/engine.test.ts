@@ -4,6 +4,7 @@ import { ServiceMemory } from '../../../host/daemon/memory.ts';
 import type { AttemptEnd, EngineEvent, Target } from '../../../host/daemon/target.ts';
 import { Timetable, type ScheduleSettings } from '../../../host/schedule/timetable.ts';
 import { TrimQueue } from '../../../host/trim/queue.ts';
+import { AppError } from '../../../shared/errors.ts';
 import { SimulatedClock } from './simulation.ts';
 
 const minute = 60_000;
@@ -126,15 +127,38 @@ describe('the engine', () => {
     expect(bench.engine.targets('running').map(({ name }) => name)).toEqual(['d1', 'd2']);
   });
 
-  it('one that never comes back costs one attempt a minute, and its regular times are kept', async () => {
+  it('one that never comes back is asked once a minute, told once, and its regular times are kept', async () => {
     const bench = new Bench();
-    bench.prepare = () => 'cannot connect';
+    let asked = 0;
+    bench.prepare = () => {
+      asked += 1;
+      return 'cannot connect';
+    };
     bench.engine.update([makeTarget('d1', { ...hourly, schedule: '0 0 * * *' })]);
     await bench.clock.runUntil(start + 48 * hour);
     expect(bench.begun).toEqual([]);
-    const postponed = bench.types().filter((type) => type === 'postponed').length;
-    expect(postponed).toBeGreaterThan(1440);
-    expect(postponed).toBeLessThan(1480);
+    expect(asked).toBeGreaterThan(1440);
+    expect(asked).toBeLessThan(1480);
+    expect(bench.types()).toEqual(['postponed']);
+  });
+
+  it('it is on disk as served before the guest is told to trim, and not served where that cannot be written', async () => {
+    const bench = new Bench();
+    const { key } = makeTarget('d1');
+    let full = true;
+    const seen: (number | null)[] = [];
+    bench.memory.save = async () => {
+      seen.push(bench.memory.covered(key));
+      if (full) throw new AppError('state-directory', 'no space left');
+    };
+    bench.engine.update([makeTarget('d1')]);
+    await bench.clock.runUntil(start + 30.5 * minute);
+    expect(bench.begun).toEqual([]);
+    expect(bench.memory.covered(key)).toBe(start);
+    full = false;
+    await bench.clock.runUntil(start + 40 * minute);
+    expect(bench.begun).toEqual([{ name: 'd1', reason: 'retry', minute: 31 }]);
+    expect(seen).toEqual([start + 30 * minute, start + 31 * minute]);
   });
 
   it('an attempt that asks for another gets it, and no more than it asks for', async () => {
