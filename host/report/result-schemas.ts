@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { agentStatus, installResult } from '../install/schema.ts';
 import { demoStep } from '../demo/schema.ts';
 import { fixResult } from '../doctor/fix/schema.ts';
 import { doctorResult, finding } from '../doctor/schema.ts';
@@ -17,6 +18,9 @@ const domainResults = {
   fix: fixResult,
   sizes: domainSizes,
   schedule: scheduleResult,
+  'agent status': agentStatus,
+  'agent install': installResult,
+  'agent remove': installResult,
 } as const;
 
 /** More members beside `domains`, verb by verb. */
@@ -44,8 +48,9 @@ export function resultSchemas(): Map<string, Record<string, unknown>> {
       /** Only where the whole run failed; `domains` is empty then. */
       error: z.optional(z.object({ code: z.string(), message: z.string() })),
     });
-    schemas.set(verb, {
-      $id: `https://virt-trim.org/schemas/${verb}-1.json`,
+    const name = verb.replaceAll(' ', '-');
+    schemas.set(name, {
+      $id: `https://virt-trim.org/schemas/${name}-1.json`,
       title: `virt-trim ${verb} --json`,
       ...z.toJSONSchema(envelope, { io: 'output' }),
     });
