@@ -128,11 +128,13 @@ export class Daemon {
   async look(): Promise<void> {
     await Promise.all(
       this.hypervisors.map(async (hypervisor) => {
+        const wasDown = hypervisor.down !== null;
         // One that hangs is asked a second time before its trims lose their places.
         const reached = (await hypervisor.look(this.#soft.signal)) || (await hypervisor.look(this.#soft.signal));
         this.#sayReach(hypervisor);
         if (!reached) this.#giveUpPlaces(hypervisor);
         await this.#plan();
+        if (reached && wasDown) this.#engine.hurry(hypervisor.name);
       }),
     );
   }

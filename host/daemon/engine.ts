@@ -232,6 +232,17 @@ export class Engine {
     }
   }
 
+  /** A hypervisor is back: what was put off because of it is begun now, not when its time to try again comes. */
+  hurry(hypervisor: string): void {
+    const now = this.#parts.clock.now();
+    for (const entry of this.#entries.values()) {
+      const { next, target, phase } = entry;
+      if (phase !== 'idle' || next?.reason !== 'retry' || target.hypervisor !== hypervisor || target.timetable === null) continue;
+      entry.next = { ...next, at: Math.min(next.at, target.timetable.allowed(now)) };
+    }
+    this.#wake();
+  }
+
   /**
    * A hypervisor that hangs keeps its trims' answers back, maybe for as long as a trim may take. Others need not wait for them: the places
    * are given back, though what was begun there may still be going on. @returns the domains.

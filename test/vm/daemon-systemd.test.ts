@@ -20,7 +20,7 @@ beforeAll(async () => {
     cp ${softwareDirectory}/units/virt-trim.default /etc/default/virt-trim
     printf 'VIRT_TRIM_CONNECT=-c test:///default\\nVIRT_TRIM_VIRSH=${softwareDirectory}/run/virsh\\n' >> /etc/default/virt-trim
     mkdir -p /etc/virt-trim /etc/systemd/system/virt-trim.service.d
-    printf '[Service]\\nTimeoutStartSec=180\\nWatchdogSec=20\\nTimeoutAbortSec=2\\nRestartSec=1\\n' > /etc/systemd/system/virt-trim.service.d/slow.conf
+    printf '[Service]\\nTimeoutStartSec=180\\nWatchdogSec=12\\nTimeoutAbortSec=2\\nRestartSec=1\\n' > /etc/systemd/system/virt-trim.service.d/slow.conf
     systemctl daemon-reload`;
   await guest.runChecked(files, 60_000);
 });
@@ -68,7 +68,7 @@ describe('the units in a whole Debian', () => {
 
   it('lives past its watchdog; stopped in its tracks it is killed and started again', async () => {
     const pid = await show('MainPID');
-    await sleep(23_000);
+    await sleep(14_000);
     expect([await show('MainPID'), await show('NRestarts')]).toEqual([pid, '0']);
     await guest.runChecked(`kill -STOP ${pid}`);
     await until(async () => (await show('NRestarts')) !== '0' && (await show('ActiveState')) === 'active', 150_000);

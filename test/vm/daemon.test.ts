@@ -179,14 +179,15 @@ describe('the daemon on two hypervisors with two storage backends', () => {
     await daemon.until(() => daemon.lines.some((line) => line.event === 'start'), 30_000);
     await second?.hypervisor.pauseDaemon(); // it accepts connections and answers nobody
     try {
-      const others = ['real-00', 'real-01'];
+      const others = ['real-00', 'real-01', 'slow-01'];
       await daemon.until(() => others.every((name) => daemon.trims().includes(name)), 90_000);
       expect(performance.now() - daemon.startedAt).toBeLessThan(60_000); // not the half hour that a trim may take
+      await daemon.until(() => daemon.lines.some((line) => line.code === 'connect-timeout'), 90_000);
     } finally {
       await second?.hypervisor.resumeDaemon();
     }
-    // Within a minute of its return it is looked at, and served.
-    await daemon.until(() => ['real-10', 'real-11'].every((name) => daemon.trims().includes(name)), 130_000);
+    daemon.child.kill('SIGHUP'); // it looks at once; by itself it would within a minute
+    await daemon.until(() => ['real-10', 'real-11', 'slow-10', 'slow-11'].every((name) => daemon.trims().includes(name)), 130_000);
     await daemon.until(() => daemon.lines.some((line) => line.domain === 'slow-00' && line.code === 'agent-silent'), 60_000);
     daemon.child.kill('SIGTERM');
     const { exitCode } = await daemon.child;

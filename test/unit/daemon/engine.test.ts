@@ -114,6 +114,19 @@ describe('the engine', () => {
     expect(bench.begun.map((run) => `${run.name} ${run.reason} ${run.minute}`)).toEqual(['d1 schedule 30', 'd2 retry 33']);
   });
 
+  it('when it is back, what was put off because of it does not wait for its minute', async () => {
+    const bench = new Bench(2);
+    bench.prepare = () => 'cannot connect';
+    bench.engine.update([makeTarget('d1'), makeTarget('d2', hourly, { hypervisor: 'other' })]);
+    await bench.clock.runUntil(start + 30.2 * minute);
+    bench.prepare = (target) => target;
+    bench.engine.hurry('h');
+    await bench.clock.runUntil(start + 30.5 * minute);
+    expect(bench.begun.map((run) => run.name)).toEqual(['d1']);
+    await bench.clock.runUntil(start + 32 * minute);
+    expect(bench.begun.map((run) => run.name)).toEqual(['d1', 'd2']);
+  });
+
   it('one that hangs does not keep the places of its trims', async () => {
     const bench = new Bench();
     bench.takes = 25 * minute;
