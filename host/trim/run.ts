@@ -23,7 +23,12 @@ import { emptyResult, trimDomain, type TrimDomainOptions, type TrimOutcome } fro
 
 function notFound(selected: Extract<Selected, { error: AppError }>): TrimOutcome {
   const { code, message } = selected.error;
-  const result: TrimResult = { ...emptyResult({ name: selected.wanted, uuid: null }), status: 'failed', code, reason: message };
+  const result: TrimResult = {
+    ...emptyResult({ name: selected.wanted, uuid: selected.uuid ?? null }),
+    status: 'failed',
+    code,
+    reason: message,
+  };
   return { result, neutral: false };
 }
 
@@ -158,7 +163,7 @@ export async function runTrim(context: CommandContext, words: readonly string[],
 
 /** As the domains were given; what was not begun when a run was interrupted is left out. */
 function inOrder(selected: readonly Selected[], finished: readonly TrimOutcome[]): TrimResult[] {
-  const keys = selected.map((each) => ('ref' in each ? each.ref.uuid : each.wanted));
+  const keys = selected.map((each) => ('ref' in each ? each.ref.uuid : (each.uuid ?? each.wanted)));
   const results = finished.map((outcome) => outcome.result);
   return results.sort((a, b) => keys.indexOf(a.uuid ?? a.name) - keys.indexOf(b.uuid ?? b.name));
 }

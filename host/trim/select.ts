@@ -1,7 +1,7 @@
 import { toAppError, AppError } from '../../shared/errors.ts';
 import type { Connection, RunOptions } from '../libvirt/connection.ts';
 import { findDomain, isUnreadable, readDomains, type Domain, type DomainRef, type UnreadableDomain } from '../libvirt/domains.ts';
-import { effectivePolicy, type EffectivePolicy } from '../policy/effective.ts';
+import { effectivePolicy, metadataPolicy, type EffectivePolicy } from '../policy/effective.ts';
 import type { Config } from '../policy/config.ts';
 import { isSelector, matchesSelectors } from '../policy/select.ts';
 
@@ -13,8 +13,8 @@ export interface SelectedDomain {
   readonly policy: EffectivePolicy | null;
 }
 
-/** …or the name of one that could not be found: it never stops the others. */
-export type Selected = SelectedDomain | { readonly wanted: string; readonly error: AppError };
+/** …or the name of one that could not be found, or whose own settings are wrong: it never stops the others. */
+export type Selected = SelectedDomain | { readonly wanted: string; readonly uuid?: string; readonly error: AppError };
 
 export interface Selection {
   /** Names, UUIDs, ids; under `all` selectors: globs, `tag:WORD`, `!EXCLUDE`. */
@@ -47,11 +47,31 @@ export async function selectDomains(
   const selected: Selected[] = named.flatMap((each) => ('error' in each ? [each] : []));
   for (const ref of refs) {
     const domain = domains.get(ref.uuid) ?? { ...ref, error: new AppError('internal', `${ref.name}: was not read`) };
+    const error = isUnreadable(domain) ? null : metadataError(domain);
+    if (error !== null) {
+      // Its tags are not known: only its name can keep it out.
+      const rejecting = patterns.filter((pattern) => pattern.startsWith('!'));
+      if (rejecting.length === 0 || matchesSelectors(rejecting, { ...ref, tags: [] }))
+        selected.push({ wanted: ref.name, uuid: ref.uuid, error });
+      continue;
+    }
     const policy = isUnreadable(domain) ? null : effectivePolicy(domain, sources);
     if (patterns.length > 0 && !matchesSelectors(patterns, { ...ref, tags: policy?.tags.value ?? [] })) continue;
     selected.push({ ref, domain, policy });
   }
   return selected;
+}
+
+/** What is wrong with a domain's own settings; settings from elsewhere concern all and are thrown. */
+function metadataError(domain: Domain): AppError | null {
+  try {
+    metadataPolicy(domain);
+    return null;
+  } catch (thrown) {
+    const error = toAppError(thrown);
+    if (error.code !== 'config') throw thrown;
+    return error;
+  }
 }
 
 type Named = { readonly ref: DomainRef } | { readonly wanted: string; readonly error: AppError };
