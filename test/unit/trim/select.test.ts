@@ -56,7 +56,8 @@ describe('selectDomains', () => {
 
   it('wrong settings of one domain are its own failure', async () => {
     const broken = {
-      ...connection,
+      name: 'test',
+      uri: connection.uri,
       runAll: async (commands: readonly (readonly string[])[]) => {
         const answers = await connection.runAll(commands);
         return answers.map((answer) =>
