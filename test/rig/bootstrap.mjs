@@ -22,7 +22,7 @@ const testPackages = [
   'qemu-guest-agent debootstrap xfsprogs btrfs-progs rsync', // the rig
   'zsh fish groff-base man-db', // completion and the manual page
   'systemd python3', // the daemon's units are verified, and a notification socket is played
-  'gcc binutils libc6-dev musl-dev linux-libc-dev gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross', // the guest agent
+  'gcc binutils libc6-dev musl-dev linux-libc-dev gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross qemu-user-static', // the guest agent
 ];
 
 function fail(lines) {
