@@ -15,7 +15,7 @@ const argument = (name: string, fallback: number): number => {
 const kills = argument('--kills', 1000);
 const seed = argument('--seed', 1);
 const guestCount = argument('--guests', 12);
-const leaseSeconds = 3;
+const leaseSeconds = 6;
 const lateLimitMs = 5000;
 /** A freeze that was seen, not a hiccup of a machine that emulates a dozen guests on two processors. */
 const realFreezeMs = 300;

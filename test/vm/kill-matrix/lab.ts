@@ -58,6 +58,8 @@ export class Lab implements AsyncDisposable {
   readonly stateDirectory: string;
   readonly leaseSeconds: number;
   readonly mainFile: string;
+  /** What the last run has printed so far. */
+  lastOutput = '';
   /** performance.now() */
   readonly openedMs = performance.now();
   readonly #isOwn: boolean;
@@ -96,6 +98,10 @@ export class Lab implements AsyncDisposable {
       env: { VIRT_TRIM_STATE_DIR: this.stateDirectory, ...env },
     });
     const pid = child.pid ?? 0;
+    this.lastOutput = '';
+    child.all.on('data', (chunk: Buffer) => {
+      this.lastOutput += chunk.toString();
+    });
     return {
       pid,
       startedMs,
@@ -128,7 +134,7 @@ export class Lab implements AsyncDisposable {
   async until(name: string, says: RegExp, timeoutMs = 60_000): Promise<void> {
     const until = performance.now() + timeoutMs;
     while (!says.test((await this.leaseFile(name)) ?? '')) {
-      if (performance.now() > until) throw new Error(`the lease's ${name} never said ${String(says)}`);
+      if (performance.now() > until) throw new Error(`the lease's ${name} never said ${String(says)}; virt-trim said: ${this.lastOutput}`);
       await sleep(5);
     }
   }

@@ -58,7 +58,7 @@ export async function playScenario(scenario: Scenario, pool: GuestPool, mainFile
       rig: own ?? pool.rig,
       mainFile,
       name: `m${index}`,
-      leaseSeconds: scenario.leaseSeconds ?? 4,
+      leaseSeconds: scenario.leaseSeconds ?? 8,
       guest: scenario.guest,
       script: scenario.script,
       watched,

@@ -76,6 +76,8 @@ const daemons: Scenario[] = [
       await untilFrozen(lab);
       await lab.rig.hypervisor.killDaemon();
       const end = await run.end();
+      // Only so that the rig can remove the guest.
+      lab.defer(() => lab.rig.hypervisor.startDaemon());
       return { ...end, floorMs: 0, nobody: true };
     },
   },
@@ -135,22 +137,22 @@ const agents: Scenario[] = [
   {
     name: 'freeze: a guest hook delays the answer past the lease',
     expect: [1],
-    guest: hookGuest('[ "$1" != freeze ] || sleep 7'),
+    guest: hookGuest('[ "$1" != freeze ] || sleep 11'),
     run: async (lab) => {
       const run = lab.quiesce(longCommand);
       await lab.until('phase', /^freezing/);
-      const floorMs = performance.now() + 7000;
+      const floorMs = performance.now() + 11_000;
       return { ...(await run.end()), floorMs };
     },
   },
   {
     name: 'freeze: a guest hook delays the answer past the lease, and we are killed',
     expect: ['SIGKILL'],
-    guest: hookGuest('[ "$1" != freeze ] || sleep 7'),
+    guest: hookGuest('[ "$1" != freeze ] || sleep 11'),
     run: async (lab) => {
       const run = lab.quiesce(longCommand);
       await lab.until('phase', /^freezing/);
-      const floorMs = performance.now() + 7000;
+      const floorMs = performance.now() + 11_000;
       await sleep(300);
       run.kill('SIGKILL');
       return { ...(await run.end()), floorMs };

@@ -71,12 +71,12 @@ const signals: Scenario[] = [
   {
     name: 'we: SIGSTOP past the lease just before the freeze is sent, then SIGCONT',
     expect: [1],
-    leaseSeconds: 3,
+    leaseSeconds: 6,
     run: async (lab) => {
       const run = lab.quiesce(['true'], { VIRT_TRIM_FAULT: 'stop:after-phase-freezing' });
       await lab.until('phase', /^freezing/);
       const deadline = await lab.deadlineMs();
-      await sleep(5000);
+      await sleep(8000);
       run.kill('SIGCONT');
       const end = await run.end();
       return { ...end, floorMs: Math.max(deadline, performance.now()) };
@@ -86,9 +86,9 @@ const signals: Scenario[] = [
     name: 'we: the command outlives the lease',
     expect: [0],
     says: /crash.*lease ran out/,
-    leaseSeconds: 2,
+    leaseSeconds: 6,
     run: async (lab) => {
-      const run = lab.quiesce(['sleep', '5']);
+      const run = lab.quiesce(['sleep', '9']);
       await untilFrozen(lab);
       const floorMs = await lab.deadlineMs();
       return { ...(await run.end()), floorMs };
@@ -102,7 +102,7 @@ const virsh: Scenario[] = [
     expect: [1],
     quick: true,
     guest: hookGuest('[ "$1" != freeze ] || sleep 1'),
-    leaseSeconds: 6,
+    leaseSeconds: 12,
     run: async (lab) => {
       const run = lab.quiesce(longCommand);
       await lab.until('phase', /^freezing/);
