@@ -48,7 +48,7 @@ export class SocketAgent implements AsyncDisposable {
     } = {},
   ) {
     const block = listBlocked(program.includes('qemu-ga') ? qemuGa : ourAgent);
-    const [first = program, ...rest] = [...(options.runner ?? []), program];
+    const [first, ...rest] = [...(options.runner ?? []), program];
     this.process = spawn(
       first,
       [...rest, '-m', 'unix-listen', '-p', this.socket, '-t', this.directory, '-b', block, ...(options.args ?? [])],
