@@ -150,14 +150,20 @@ await using shared = await startRig();
 const rigs: Rig[] = [];
 const labs: Lab[] = [];
 try {
+  const places: { rig: Rig; name: string }[] = [];
   for (let index = 0; index < guestCount; index += 1) {
     const own = index % 7 === 6;
     const rig = own ? await startRig() : shared;
     if (own) rigs.push(rig);
-    const watched = await bootWatched({ rig, name: `k${index}` });
-    labs.push(await Lab.open({ rig, mainFile: bundle.file, name: `k${index}`, leaseSeconds, watched }));
-    process.stderr.write(`guest ${index + 1} of ${guestCount} is up\n`);
+    places.push({ rig, name: `k${index}` });
   }
+  await Promise.all(
+    places.map(async ({ rig, name }) => {
+      const watched = await bootWatched({ rig, name });
+      labs.push(await Lab.open({ rig, mainFile: bundle.file, name, leaseSeconds, watched }));
+      process.stderr.write(`${name} is up\n`);
+    }),
+  );
   const started = performance.now();
   const outcomes: Outcome[] = [];
   const problems: string[] = [];
