@@ -18,6 +18,19 @@ function elementsOf(element: Element): Element[] {
   return found;
 }
 
+/**
+ * libvirt keeps controllers in an order of its own and moves those that it added itself when an XML is defined again (9.0: run). What
+ * names a controller is its type and index, so their order means nothing.
+ */
+function inOrder(element: Element): Element[] {
+  const below = elementsOf(element);
+  if (element.nodeName !== 'devices') return below;
+  const key = (controller: Element): string =>
+    `${controller.getAttribute('type') ?? ''} ${(controller.getAttribute('index') ?? '').padStart(6, '0')}`;
+  const controllers = below.filter((one) => one.nodeName === 'controller').sort((a, b) => (key(a) < key(b) ? -1 : 1));
+  return [...below.filter((one) => one.nodeName !== 'controller'), ...controllers];
+}
+
 function openTag(element: Element): string {
   const attributes = Array.from(element.attributes)
     .map(({ name, value }) => `${name}="${escape(value)}"`)
@@ -26,13 +39,13 @@ function openTag(element: Element): string {
 }
 
 /**
- * One line per element, attributes in order of their names, indentation and comments gone: two texts of the same domain are equal, and
+ * One line per element, attributes in order of their names, controllers in order of theirs, indentation and comments gone: two texts of the same domain are equal, and
  * a difference is a line of it.
  */
 export function canonicalLines(text: string): string[] {
   const lines: string[] = [];
   const visit = (element: Element, depth: number): void => {
-    const below = elementsOf(element);
+    const below = inOrder(element);
     const indent = '  '.repeat(depth);
     if (below.length === 0) {
       const content = ownText(element);

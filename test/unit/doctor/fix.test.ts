@@ -11,6 +11,18 @@ describe('canonical XML', () => {
     expect(isSameXml(`<a y='1' x="2"><b>  t </b>\n</a>`, '<a x="2" y="1">\n   <b>t</b><!-- c --></a>')).toBe(true);
   });
 
+  test('knows no order among controllers, which libvirt moves about, and keeps that of all other devices', () => {
+    const controllers = [
+      "<controller type='pci' index='2'/>",
+      "<controller type='virtio-serial' index='0'/>",
+      "<controller type='pci' index='10'/>",
+    ];
+    const devices = (list: string[]) => `<devices><disk/>${list.join('')}<serial/></devices>`;
+    expect(isSameXml(devices(controllers), devices(controllers.toReversed()))).toBe(true);
+    expect(isSameXml(devices(controllers), devices(controllers.slice(1)))).toBe(false);
+    expect(isSameXml('<devices><serial/><disk/></devices>', '<devices><disk/><serial/></devices>')).toBe(false);
+  });
+
   test.each([
     ['<a><b/><c/></a>', '<a><c/><b/></a>'],
     ['<a x="1"/>', '<a/>'],
