@@ -177,6 +177,8 @@ attempt() {
   esac
   lost=0
   thaw "$where"
+  # An agent that has just come back answers the status first: no time is lost over it.
+  [ "$said" != frozen ] || thaw "$where"
   now
   if [ "$said" != thawed ]; then
     first=''
