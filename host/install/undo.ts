@@ -25,8 +25,9 @@ interface UndoContext {
 }
 
 /**
- * Takes our channel out of a persistent XML. Where nobody else has changed it since, the kept XML is put back whole, with it the
- * controller that libvirt had added; else only the channel goes.
+ * Takes our channel out of a persistent XML. Where that leaves more than was there before (the controller that libvirt had added), and
+ * nobody else has changed the XML since, the kept one is put back whole: not at once, because libvirt 9.0 writes the controllers of an XML
+ * that is defined anew in another order.
  */
 export async function restorePersistentXml(
   connection: Connection,
@@ -35,10 +36,11 @@ export async function restorePersistentXml(
   before: string | null,
   after: string | null,
 ): Promise<void> {
-  const { inactive } = await readXmls(connection, uuid, false);
-  if (inactive === null || inactive === before) return;
-  if (before !== null && inactive === after) await restoreXml(connection, before, directory);
-  else await detachChannel(connection, uuid, 'config', directory);
+  const read = async (): Promise<string | null> => (await readXmls(connection, uuid, false)).inactive;
+  const found = await read();
+  if (found === null || found === before) return;
+  await detachChannel(connection, uuid, 'config', directory);
+  if (before !== null && found === after && (await read()) !== before) await restoreXml(connection, before, directory);
 }
 
 async function isRunning({ connection, ref }: UndoContext): Promise<boolean> {
