@@ -35,7 +35,7 @@ afterEach(async () => {
 describe('virt-trim demo', () => {
   it('gets the space of a real guest back, measured, and keeps nothing but its cache', async () => {
     const { result, envelope } = await cli.json('demo');
-    expect(result.exitCode).toBe(0);
+    expect(result).toMatchObject({ exitCode: 0 });
     const steps = z.array(demoStep).parse(envelope['steps']);
     expect(steps.map((step) => step.step)).toEqual(['clean', 'written', 'deleted', 'trimmed']);
     const [clean, written, deleted, trimmed] = steps.map((step) => step.imageBytes) as [number, number, number, number];
@@ -52,9 +52,9 @@ describe('virt-trim demo', () => {
 
   it('says what it does, shows a table, and --purge removes the cache too', async () => {
     const result = await cli.run('demo', '--purge');
+    expect(result).toMatchObject({ exitCode: 0 });
     expect(result.stdout).toMatch(/deleted them +\d.* KiB +30\d MiB\nvirt-trim trim .* MiB\n/);
     expect(result.stderr).toMatch(/a private hypervisor/);
-    expect(result).toMatchObject({ exitCode: 0 });
     expect(existsSync(cache)).toBe(false);
     expect(readdirSync(base)).toEqual([]);
   });
