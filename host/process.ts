@@ -74,7 +74,12 @@ export async function runTool(file: string, args: readonly string[], options: To
   let grace: NodeJS.Timeout | undefined;
   const stop = (): void => {
     killGroup(child.pid, 'SIGTERM');
-    grace = setTimeout(() => killGroup(child.pid, 'SIGKILL'), killGraceMs);
+    grace = setTimeout(() => {
+      killGroup(child.pid, 'SIGKILL');
+      // A process that left the group (an ssh that stays as master, say) can hold the pipes open for as long as it likes.
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    }, killGraceMs);
   };
   const deadline = setTimeout(() => {
     timedOut = true;

@@ -1,4 +1,5 @@
-import type { Connection, RunOptions } from './connection.ts';
+import { AppError } from '../../shared/errors.ts';
+import type { Connection, RunOptions, VirshAnswer } from './connection.ts';
 import type { DiskDescription } from './domain-xml.ts';
 
 /** What is going on with a domain that forbids us to touch it, in words; null when nothing is. */
@@ -28,6 +29,15 @@ export function mirrorJob(disks: readonly DiskDescription[]): ActiveJob | null {
   return disk === undefined ? null : { kind: 'block-copy', detail: `${disk.mirrorJob ?? 'copy'} job on ${disk.target}` };
 }
 
+/** What `virsh domjobinfo` answered for a running domain, and what its XML shows. @throws AppError the answer's own. */
+export function jobOf(disks: readonly DiskDescription[], answer: VirshAnswer | undefined): ActiveJob | null {
+  const mirror = mirrorJob(disks);
+  if (mirror !== null) return mirror;
+  if (answer === undefined) throw new AppError('internal', 'virsh batch without an answer');
+  if (!answer.ok) throw answer.error;
+  return parseJobInfo(answer.stdout);
+}
+
 /**
  * The jobs of a running domain, whoever started them. One virsh process.
  * @throws AppError as Connection.run does.
@@ -38,5 +48,6 @@ export async function readJob(
   disks: readonly DiskDescription[],
   options: RunOptions = {},
 ): Promise<ActiveJob | null> {
-  return mirrorJob(disks) ?? parseJobInfo(await connection.run(['domjobinfo', uuid], options));
+  const [answer] = await connection.runAll([['domjobinfo', uuid]], options);
+  return jobOf(disks, answer);
 }

@@ -1,4 +1,4 @@
-import { createLogUpdate } from 'log-update';
+import type { createLogUpdate } from 'log-update';
 import { cleanText } from '../../shared/clean-text.ts';
 import { formatBytes, formatDuration } from '../../shared/units.ts';
 import type { Measurement } from './measure.ts';
@@ -19,14 +19,15 @@ function total(measurements: readonly Measurement[]): number | null {
 /** The guests that trim at this moment, for a person at a terminal. guest-fstrim says nothing until it ends, so the images are watched. */
 export class TrimProgress {
   readonly #running = new Map<string, Running>();
-  readonly #lines: ReturnType<typeof createLogUpdate> | null;
+  readonly #terminal: NodeJS.WriteStream | null;
+  #lines: ReturnType<typeof createLogUpdate> | null = null;
   readonly #timer: NodeJS.Timeout | null;
   #drawing = false;
   #stopped = false;
 
   /** @param terminal null where nobody watches: then only `names` is kept. */
   constructor(terminal: NodeJS.WriteStream | null) {
-    this.#lines = terminal === null ? null : createLogUpdate(terminal);
+    this.#terminal = terminal;
     this.#timer = terminal === null ? null : setInterval(() => void this.#tick(), 500).unref();
   }
 
@@ -62,6 +63,8 @@ export class TrimProgress {
       each.now = await each.read().then(total, () => null);
       each.before ??= each.now;
     }
+    if (this.#terminal === null) return;
+    this.#lines ??= (await import('log-update')).createLogUpdate(this.#terminal);
     if (this.#stopped) return;
     this.#lines?.(
       [...this.#running.values()]

@@ -8,7 +8,7 @@ import type { Connection } from '../libvirt/connection.ts';
 import { blockOf } from '../libvirt/domain-stats.ts';
 import type { DiskDescription } from '../libvirt/domain-xml.ts';
 import { isUnreadable, readDomains, type Domain, type DomainRef } from '../libvirt/domains.ts';
-import { readJob } from '../libvirt/jobs.ts';
+import { jobOf } from '../libvirt/jobs.ts';
 import { toAppError, type AppError } from '../../shared/errors.ts';
 import { decideSkip } from './eligibility.ts';
 import { usedBytesPerDisk } from './guest-usage.ts';
@@ -59,10 +59,13 @@ export async function trimDomain(
     neutral,
   });
   try {
-    const [domain] = await readDomains(connection, [ref], { timeoutMs: readTimeoutMs, signal: options.signal });
+    const [[domain], [jobInfo]] = await Promise.all([
+      readDomains(connection, [ref], { timeoutMs: readTimeoutMs, signal: options.signal }),
+      connection.runAll([['domjobinfo', ref.uuid]], { signal: options.signal }),
+    ]);
     if (domain === undefined || isUnreadable(domain)) return finish(failure(domain?.error ?? toAppError(new Error('no answer'))));
     const paths = new Map(domain.disks.map((disk) => [disk.target, explainDiscardPath(domain, disk)]));
-    const job = domain.id === null ? null : await readJob(connection, domain.uuid, domain.disks, { signal: options.signal });
+    const job = domain.id === null ? null : jobOf(domain.disks, jobInfo);
     const skip = decideSkip(domain, job, paths, options.force);
     if (skip !== null) return finish({ status: 'skipped', code: skip.code, reason: skip.reason }, skip.neutral);
     const disks = domain.disks.filter((disk) => isTrimmable(disk) && !picomatch.isMatch(disk.target, [...options.excludeDisks]));
@@ -188,7 +191,7 @@ async function trimMeasured(
   options.onTrimming?.(domain, read);
   const trim = await callGuestTrim(client, domain.uuid, facts, options);
   if (!mayStillRun(trim.error)) options.onTrimmed?.(domain);
-  const settled = await settle(read, { signal: options.signal });
+  const [settled, now] = await Promise.all([settle(read, { signal: options.signal }), readAgain(connection, domain, options.signal)]);
   const used = usedBytesPerDisk(domain.disks.filter(isTrimmable), facts.filesystems);
   const judged = disks.map((disk, index) =>
     judgeDisk(
@@ -206,7 +209,7 @@ async function trimMeasured(
     ),
   );
   return {
-    ...domainStatus(judged, trim, await readAgain(connection, domain, options.signal)),
+    ...domainStatus(judged, trim, now),
     disks: judged.map(({ disk }) => disk),
     paths: [...trim.paths],
     guestTrimMs: trim.error === null ? trim.ms : null,

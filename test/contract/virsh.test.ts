@@ -149,6 +149,15 @@ describe('connections that do not come about', () => {
     expect(await isRunning(child)).toBe(false);
   });
 
+  it('and does not wait for a process that has left its group with our pipes in hand', async () => {
+    const leaving = await program('leaving', 'setsid sleep 30 &\nsleep 4713');
+    const startedAt = performance.now();
+    await expect(new Connection('test:///default', leaving).run(['list'], { timeoutMs: 300 })).rejects.toMatchObject({
+      code: 'connect-timeout',
+    });
+    expect(performance.now() - startedAt).toBeLessThan(8000);
+  });
+
   it('a virsh that floods us is stopped', async () => {
     const flood = await program('flood', 'exec yes');
     await expect(new Connection('test:///default', flood).run(['list'], { maxBytes: 1024 * 1024 })).rejects.toMatchObject({

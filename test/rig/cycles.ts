@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { Daemon } from '../../host/daemon/daemon.ts';
 import { ServiceMemory } from '../../host/daemon/memory.ts';
-import { parseConfig } from '../../host/policy/config.ts';
+import { parseConfig } from '../../host/policy/parse-config.ts';
 import type { Clock } from '../../host/schedule/clock.ts';
 
 /** Real timers, whose time runs so many times faster. */

@@ -12,7 +12,8 @@ import { limitsOf, urisOf } from '../../../host/daemon/daemon.ts';
 import { readDaemonOptions } from '../../../host/daemon/options.ts';
 import type { Domain } from '../../../host/libvirt/domains.ts';
 import type { TrimCode } from '../../../host/trim/schema.ts';
-import { emptyConfig, parseConfig } from '../../../host/policy/config.ts';
+import { emptyConfig } from '../../../host/policy/config.ts';
+import { parseConfig } from '../../../host/policy/parse-config.ts';
 import { makeUuid } from '../schedule/make-uuid.ts';
 import { SimulatedClock } from './simulation.ts';
 

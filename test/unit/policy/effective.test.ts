@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { emptyConfig, mergeConfig, parseConfig } from '../../../host/policy/config.ts';
+import { emptyConfig, mergeConfig } from '../../../host/policy/config.ts';
+import { parseConfig } from '../../../host/policy/parse-config.ts';
 import { effectivePolicy } from '../../../host/policy/effective.ts';
 
 const domain = (metadata: Record<string, string> = {}) => ({

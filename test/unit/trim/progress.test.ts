@@ -21,7 +21,9 @@ describe('TrimProgress', () => {
     const progress = new TrimProgress(stream);
     const readings = [10 * 2 ** 20, 4 * 2 ** 20];
     progress.begin('u', 'web\u001b[2J', async () => bytes(readings.shift() ?? null));
-    await vi.advanceTimersByTimeAsync(1100);
+    await vi.advanceTimersByTimeAsync(600);
+    await vi.dynamicImportSettled();
+    await vi.advanceTimersByTimeAsync(600);
     expect(progress.names).toEqual(['web\u001b[2J']);
     expect(text()).toContain('6 MiB given back');
     expect(text()).not.toContain('\u001b[2J');
@@ -34,7 +36,9 @@ describe('TrimProgress', () => {
     const { stream, text } = terminal();
     const progress = new TrimProgress(stream);
     progress.begin('u', 'web', () => Promise.reject(new Error('libvirtd died')));
-    await vi.advanceTimersByTimeAsync(1600);
+    await vi.advanceTimersByTimeAsync(600);
+    await vi.dynamicImportSettled();
+    await vi.advanceTimersByTimeAsync(1100);
     expect(text()).toContain('trimming web');
     expect(text()).not.toContain('given back');
     progress.stop();
