@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Guest } from '../../host/demo/guest.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
 import { GuestPort } from './guest-port.ts';
@@ -11,7 +11,8 @@ import { GuestPort } from './guest-port.ts';
 const program = resolve(import.meta.dirname, '../../guest/dist/virt-trim-agent-x86_64');
 const qemuGa = '/usr/sbin/qemu-ga';
 const portName = '/dev/virtio-ports/virt-trim.agent.0';
-const everything = 6; // vda, its loop, sda, vdb (two subvolumes), dm on vdd, and none for vfat: see expectations below
+/** vda (also at /bind), its loop, sda, vdb (also at /srv/s1), device mapper, the read-only one. vfat cannot; overlay is on vda. */
+const everything = 6;
 
 let rig: Rig;
 let guest: Guest;
@@ -37,9 +38,9 @@ beforeAll(async () => {
       'btrfs subvolume create /mnt/vdb/s1 >/dev/null; mkdir -p /srv/s1 /bind /loop /over /dm',
       'mount -t btrfs -o subvol=s1 /dev/vdb /srv/s1',
       // A file system on device mapper, which a test can suspend: work on it hangs then.
-      'umount /mnt/under; dmsetup create slow --table "0 $(cat /sys/block/vdd/size) linear /dev/vdd 0"; mount -t ext4 /dev/mapper/slow /dm',
+      'umount /mnt/under; dmsetup create slow --table "0 $(cat /sys/block/vdd/size) linear /dev/vdd 0"; mount -t ext4 /dev/dm-0 /dm',
       // The table that deadlocks qemu-ga 7.2: a loop mount, and later a bind mount of what its file lies on.
-      'dd if=/dev/zero of=/mnt/vda/image bs=1M count=32 2>/dev/null; mke2fs -q -F -t ext4 /mnt/vda/image',
+      'dd if=/dev/zero of=/mnt/vda/image bs=1M count=32 2>/dev/null; /usr/sbin/mke2fs -q -F -t ext4 /mnt/vda/image',
       'losetup /dev/loop0 /mnt/vda/image; mount -t ext4 /dev/loop0 /loop; mount --bind /mnt/vda /bind',
       'mkdir /mnt/vda/up /mnt/vda/work; mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/vda/up,workdir=/mnt/vda/work /over',
     ],
@@ -55,6 +56,12 @@ beforeAll(async () => {
 afterAll(async () => {
   port?.close();
   await rig?.dispose();
+});
+
+// A case that fails must not fail the next ones: whatever is frozen is thawed.
+afterEach(async () => {
+  port.send('{"execute":"guest-fsfreeze-thaw"}\n');
+  await port.synchronise(10_000).catch(() => undefined);
 });
 
 async function startAgent(binary = program, options = ''): Promise<void> {
@@ -73,7 +80,6 @@ const isWritable = async (directory: string): Promise<boolean> =>
 describe('freeze and thaw', () => {
   test('each filesystem once, in an order that ends: loop mounts, bind mounts, subvolumes, device mapper', async () => {
     const frozen = await port.ask('guest-fsfreeze-freeze');
-    // vda (also at /bind), its loop, sda, vdb (also at /srv/s1), dm, the read-only one. vfat cannot; overlay is on vda.
     expect(frozen).toEqual({ return: everything });
     expect(await port.ask('guest-fsfreeze-status')).toEqual({ return: 'frozen' });
     expect(await isWritable('/mnt/vda')).toBe(false);
@@ -168,7 +174,7 @@ describe('work that hangs', () => {
 
   test('ping and status are answered within 100 ms while a trim runs', async () => {
     await guest.runChecked(
-      'dd if=/dev/urandom of=/dm/junk bs=1M count=20 2>/dev/null; sync; rm /dm/junk; sync; umount /dm; mount -t ext4 /dev/mapper/slow /dm',
+      'dd if=/dev/urandom of=/dm/junk bs=1M count=20 2>/dev/null; sync; rm /dm/junk; sync; umount /dm; mount -t ext4 /dev/dm-0 /dm',
     );
     await suspend();
     port.send('{"execute":"guest-fstrim","id":"trim"}\n');
