@@ -5,8 +5,8 @@
 export const faultPoints = [
   'before-lease',
   'after-lease',
-  'after-metadata',
   'after-guard',
+  'after-metadata',
   'after-watchdog',
   'after-phase-freezing',
   'after-freeze-sent',

@@ -35,8 +35,8 @@ export interface HoldOptions {
 const quickSeconds = 5;
 const windowsThawSeconds = 60;
 const maxFreezeSeconds = 30;
-/** The mark is set before the guard is armed, the deadline counts from the freeze: nobody who reads the mark may take it for over before. */
-const preparationCentis = 6000;
+/** The mark is set when this guest is ready, the deadline counts from the freeze, which waits for the others: nobody may take it for over before. */
+const othersCentis = 3000;
 
 /** libvirt's timeout for the freeze: within the lease, so that the guest is held for some of it. */
 export function freezeSeconds(leaseSeconds: number, isWindows: boolean): number {
@@ -125,12 +125,12 @@ export class Hold implements Held {
       throw new AppError('busy', `${this.ref.name}: another lease was just taken`);
     }
     faultPoint('after-lease');
-    await this.#mark(this.record);
-    faultPoint('after-metadata');
     const { info, status } = await armGuard(this.directory, this.record);
     this.guard = info;
     faultPoint('after-guard');
     if (status === 'frozen') throw this.#foreign();
+    await this.#mark(this.record);
+    faultPoint('after-metadata');
     if (this.facts.hasWatchdog) await this.setWatchdog(leaseSeconds);
     faultPoint('after-watchdog');
   }
@@ -249,7 +249,7 @@ export class Hold implements Held {
   /** Without the right to write metadata the lease is as good here, but nobody else sees it, and it is not found after a migration. */
   async #mark(record: LeaseRecord): Promise<void> {
     const answer = await this.session.run(
-      setMarkCommand(this.ref.uuid, markOf(record, this.deadlineCentis + preparationCentis, this.deadline)),
+      setMarkCommand(this.ref.uuid, markOf(record, this.deadlineCentis + othersCentis, this.deadline)),
       10_000,
     );
     if (answer.ok) return;

@@ -4,7 +4,7 @@ import { startRig, type Rig } from '../rig/rig.ts';
 import { FaultyBundle } from '../vm/kill-matrix/bundle.ts';
 import { bootWatched, Lab } from '../vm/kill-matrix/lab.ts';
 
-// npm run bench:random-kills [-- --kills 1000] [--seed 1] [--guests 12] [--markdown FILE]
+// npm run bench:random-kills [-- --kills 1000] [--seed 1] [--guests 12] [--minutes 60] [--markdown FILE]
 // Kills a random victim at a random moment of `quiesce GUEST -- sleep 0.2`, on many guests side by side, and looks from inside each guest
 // whether it was thawed in time. One guest in seven has a hypervisor of its own, whose libvirtd can be the victim too.
 
@@ -15,6 +15,7 @@ const argument = (name: string, fallback: number): number => {
 const kills = argument('--kills', 1000);
 const seed = argument('--seed', 1);
 const guestCount = argument('--guests', 12);
+const minutes = argument('--minutes', 60);
 const leaseSeconds = 6;
 const lateLimitMs = 5000;
 /** A freeze that was seen, not a hiccup of a machine that emulates a dozen guests on two processors. */
@@ -65,7 +66,7 @@ async function killOnce(lab: Lab, index: number, isOwn: boolean, typicalMs: numb
   const run = lab.quiesce(['sleep', '0.2']);
   await sleep(afterMs);
   const phase = ((await lab.leaseFile('phase')) ?? 'none').trim().split(' ')[0] ?? 'none';
-  const deadline = phase === 'none' ? performance.now() : await lab.deadlineMs();
+  const deadlines = followDeadline(lab);
   let answerableMs = performance.now();
   if (victim.includes('agent') || victim.includes('libvirtd')) {
     if (victim.startsWith('us')) killQuietly(run.pid);
@@ -76,8 +77,29 @@ async function killOnce(lab: Lab, index: number, isOwn: boolean, typicalMs: numb
   const end = await run.end(200_000);
   if (end.status === 'SIGKILL' || victim.includes('guard')) answerableMs = Math.max(answerableMs, performance.now());
   await settle(lab);
-  const floorMs = Math.max(deadline, answerableMs);
+  const floorMs = Math.max(await deadlines.stop(), answerableMs);
   return { victim, phase, ...(await lookInside(lab, foreign, beganMs, floorMs)), leftovers: await lab.leftovers() };
+}
+
+/** Follows the lease's deadline: a run whose victim was not vital goes on and freezes later. */
+function followDeadline(lab: Lab): { stop: () => Promise<number> } {
+  let latestMs = 0;
+  let stopped = false;
+  const following = (async () => {
+    while (!stopped) {
+      const centis = Number(await lab.leaseFile('deadline'));
+      // 0 ends a lease early: the guard shall thaw now, and whoever wrote it waits for that.
+      if (centis > 0) latestMs = Math.max(latestMs, (await lab.deadlineMs()) || 0);
+      await sleep(150);
+    }
+  })();
+  return {
+    stop: async () => {
+      stopped = true;
+      await following;
+      return latestMs;
+    },
+  };
 }
 
 async function killClients(lab: Lab, victim: Victim, pid: number): Promise<void> {
@@ -106,12 +128,12 @@ async function killServer(lab: Lab, victim: Victim, backAfterMs: number): Promis
 async function settle(lab: Lab): Promise<void> {
   const until = performance.now() + settleMs;
   let quiet = 0;
-  while ((await lab.leftovers([])).length > 0 && performance.now() < until) {
+  while ((await lab.isLeased()) && performance.now() < until) {
     await sleep(500);
-    const left = await lab.leftovers([]);
-    quiet = left.some((each) => each.startsWith('process')) ? 0 : quiet + 1;
+    quiet = (await lab.hasGuard()) ? 0 : quiet + 1;
     if (quiet > 2) await lab.start(['recover']).end(200_000);
   }
+  while ((await lab.leftovers([])).length > 0 && performance.now() < until) await sleep(1000);
 }
 
 async function lookInside(
@@ -172,7 +194,7 @@ try {
   let next = 0;
   await Promise.all(
     labs.map(async (lab) => {
-      while (next < kills) {
+      while (next < kills && performance.now() - started < minutes * 60_000) {
         const index = next;
         next += 1;
         const outcome = await killOnce(lab, index, lab.rig !== shared, typicalMs);

@@ -21,7 +21,7 @@ writer=$$
 while :; do
   place=; read -r place </proc/$writer/wchan && :
   case $place in percpu_rwsem*) beats=$((beats + 1)); echo $beats >/run/beat ;; esac
-  usleep 50000
+  usleep 200000
 done &
 while :; do
   read -r from </run/beat || from=0
@@ -30,11 +30,11 @@ while :; do
   now; read -r to </run/beat || to=0
   : >/run/pending
   [ $((n - a)) -lt 30 ] || echo "$a $n $from $to" >>/run/gaps
-  usleep 40000
+  usleep 150000
 done`;
 
 /** In a freeze of half a second, on a machine that has more to do than it can. */
-const leastBeats = 2;
+const leastBeats = 1;
 
 export interface Sight {
   readonly gaps: readonly Gap[];

@@ -152,6 +152,19 @@ export class Lab implements AsyncDisposable {
     return pids.filter((pid) => pid > 0);
   }
 
+  /** Whether a lease is there, or half of one. */
+  async isLeased(): Promise<boolean> {
+    return (await readdir(this.leases).catch(() => [])).length > 0;
+  }
+
+  async hasGuard(): Promise<boolean> {
+    for (const pid of await this.guardPids()) {
+      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      if (command.includes(this.stateDirectory)) return true;
+    }
+    return false;
+  }
+
   /** The virsh processes that a run of ours has. */
   async virshOf(pid: number): Promise<number[]> {
     return (await processes()).filter((each) => each.parent === pid && each.command.startsWith('virsh')).map((each) => each.pid);

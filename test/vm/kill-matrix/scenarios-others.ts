@@ -4,6 +4,7 @@ import { execa } from 'execa';
 import type { Guest } from '../../../host/demo/guest.ts';
 import { combine, healthyAgent } from '../../rig/agent-scripts.ts';
 import { answer, type AgentScript } from '../../rig/scripted-agent.ts';
+import { FreezeWatch } from './freeze-watch.ts';
 import type { Lab } from './lab.ts';
 import type { Scenario } from './row.ts';
 import { hookGuest, longCommand, untilFrozen } from './scenarios-us.ts';
@@ -286,6 +287,8 @@ const guests: Scenario[] = [
       await untilFrozen(lab);
       await lab.guest.virsh('reset', lab.guest.uuid);
       const end = await run.end();
+      await lab.guest.waitForBoot(240_000);
+      await FreezeWatch.start(lab.guest);
       return { ...end, floorMs: performance.now() };
     },
   },

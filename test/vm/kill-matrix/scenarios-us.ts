@@ -15,7 +15,7 @@ export async function untilFrozen(lab: Lab): Promise<void> {
 
 const quickPoints = new Set(['after-lease', 'after-phase-freezing', 'after-freeze-answered', 'after-thaw-sent', 'after-guard-stopped']);
 
-const unguarded = new Set(['after-lease', 'after-metadata', 'after-guard-stopped', 'after-metadata-removed']);
+const unguarded = new Set(['after-lease', 'after-guard-stopped', 'after-metadata-removed']);
 
 /** SIGKILL of ourselves at each step from the lease to its removal. */
 const ourDeaths: Scenario[] = faultPoints.map((point) => ({
