@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
-import type { Guest } from '../../host/demo/guest.ts';
+import { Guest } from '../../host/demo/guest.ts';
 import type { Hypervisor } from '../../host/demo/hypervisor.ts';
 
 /**
@@ -19,12 +20,24 @@ export async function renameHost(hypervisor: Hypervisor, name: string): Promise<
   if (result.exitCode !== 0) throw new Error(`libvirtd did not start as ${name}: ${result.stderr}`);
 }
 
-/** Live migration to another hypervisor of this machine. Its disks stay where they are: both see the same paths. */
-export async function migrate(guest: Guest, to: Hypervisor): Promise<void> {
+/**
+ * Live migration to another hypervisor of this machine. Its disks stay where they are: both see the same paths. The sockets of its ports do not:
+ * the source's QEMU removes its own when it ends.
+ * @returns the guest where it is now.
+ */
+export async function migrate(guest: Guest, to: Hypervisor): Promise<Guest> {
+  const xml = to.path('images', `${guest.uuid}.xml`);
+  const description = await guest.virsh('dumpxml', guest.uuid, '--migratable', '--security-info');
+  await writeFile(xml, description.replaceAll(guest.hypervisor.path('channels'), to.path('channels')));
   const port = randomInt(50_000, 60_000);
+  const uri = `tcp://127.0.0.1:${port}`;
   await execa(
     'virsh',
-    ['-c', guest.hypervisor.uri, 'migrate', '--live', '--unsafe', guest.uuid, to.uri, '--migrateuri', `tcp://127.0.0.1:${port}`],
-    { env: { LC_ALL: 'C' }, timeout: 120_000 },
+    ['-c', guest.hypervisor.uri, 'migrate', '--live', '--unsafe', guest.uuid, to.uri, '--migrateuri', uri, '--xml', xml],
+    {
+      env: { LC_ALL: 'C' },
+      timeout: 120_000,
+    },
   );
+  return new Guest(to, { name: guest.name, uuid: guest.uuid, disks: guest.disks, hasAgent: true });
 }

@@ -55,6 +55,11 @@ export class FreezeWatch {
     return new FreezeWatch(guest);
   }
 
+  /** Of a guest whose probe runs already. */
+  static attach(guest: Guest): FreezeWatch {
+    return new FreezeWatch(guest);
+  }
+
   /** What the probe saw so far; null where the guest cannot be asked (off, paused, rebooting). */
   async look(timeoutMs = 3000): Promise<Sight | null> {
     const before = performance.now();

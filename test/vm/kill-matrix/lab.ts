@@ -54,7 +54,8 @@ export async function bootWatched(options: Pick<LabOptions, 'rig' | 'name' | 'gu
 export class Lab implements AsyncDisposable {
   readonly rig: Rig;
   readonly guest: Guest;
-  readonly watch: FreezeWatch;
+  /** Another one where the guest has moved. */
+  watch: FreezeWatch;
   readonly stateDirectory: string;
   readonly leaseSeconds: number;
   readonly mainFile: string;

@@ -1,5 +1,6 @@
 import { migrate, renameHost } from '../../rig/migration.ts';
 import { startRig } from '../../rig/rig.ts';
+import { FreezeWatch } from './freeze-watch.ts';
 import type { Scenario } from './row.ts';
 import { longCommand, untilFrozen } from './scenarios-us.ts';
 
@@ -18,7 +19,7 @@ export const scenariosOfMigration: readonly Scenario[] = [
       await untilFrozen(lab);
       const deadline = await lab.deadlineMs();
       run.kill('SIGKILL');
-      await migrate(lab.guest, other.hypervisor);
+      lab.watch = FreezeWatch.attach(await migrate(lab.guest, other.hypervisor));
       return { ...(await run.end()), floorMs: Math.max(deadline, performance.now()), uris: [other.uri] };
     },
   },
@@ -36,7 +37,7 @@ export const scenariosOfMigration: readonly Scenario[] = [
       const deadline = await lab.deadlineMs();
       run.kill('SIGKILL');
       await run.end();
-      await migrate(lab.guest, other.hypervisor);
+      lab.watch = FreezeWatch.attach(await migrate(lab.guest, other.hypervisor));
       // What other hosts and users see has half a minute more, for windows that several guests share.
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, deadline - performance.now()) + 31_000));
       const floorMs = performance.now();
