@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -20,6 +20,7 @@ let cli: Cli;
 
 beforeAll(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'vt-q-'));
+  await chmod(directory, 0o755); // QEMU runs as a user of its own
   mountpoint = path.join(directory, 'm');
   const backing = path.join(directory, 'btrfs.img');
   await writeFile(backing, '');
