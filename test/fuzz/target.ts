@@ -81,6 +81,8 @@ export class FuzzTarget {
     if (this.sys.openCount !== 0) throw new Error(`${this.sys.openCount} descriptors are left open`);
     this.sys.logged.length = 0;
     this.sys.done.length = 0;
+    // What was set for a freeze that did not come.
+    this.freezer.setWatchdog(300);
     // The late thaw is told once, and not to the next input.
     if (this.sys.files.has(markerPath)) this.dispatcher.feed('{"execute":"guest-fsfreeze-thaw"}');
     if (this.sys.files.has(markerPath)) throw new Error('the marker outlives the thaw');
