@@ -92,7 +92,7 @@ export function virtioBlkDiscard(machine: MachineType, qemu: Version | null): Vi
   if (machine.vendor === 'rhel') {
     const release = parseVersion(machine.release ?? '');
     if (release === null) return { offered: null, because: `no version in the name ${machine.name}` };
-    // RHEL 8.0's type is QEMU 3.1 and carries its table, 8.1's is 4.1 (centos-stream qemu-kvm, hw_compat_rhel_8_0).
+    // hw_compat_rhel_8_0 holds `virtio-blk-device discard=false`, hw_compat_rhel_8_1 is QEMU 4.1's (read in RHEL 9's qemu-kvm source package).
     return isAtLeast(release, 8, 1)
       ? { offered: true, because: `${machine.name} is RHEL's name for a type of QEMU 4.1 or later` }
       : { offered: false, because: `${machine.name} is RHEL's name for a type older than QEMU 4.0` };
