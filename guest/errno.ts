@@ -1,12 +1,10 @@
 /** Linux error numbers the agent decides by. */
-export const EPERM = 1;
 export const ENOENT = 2;
 export const EINTR = 4;
 export const EAGAIN = 11;
 export const EBUSY = 16;
 export const EINVAL = 22;
 export const ENOTTY = 25;
-export const EROFS = 30;
 export const EOPNOTSUPP = 95;
 
 /** glibc's words, because callers know qemu-ga's error texts; musl's strerror says some of them differently. */

@@ -24,7 +24,3 @@ export function run(program: string, args: readonly string[], options: RunOption
   }
   return result.stdout;
 }
-
-export function hasProgram(program: string): boolean {
-  return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0;
-}

@@ -9,7 +9,7 @@ import { readText } from '../text-file.ts';
 /** Counters of 64 bits. */
 type Statistics = Record<keyof GuestInterfaceStatistics, Json>;
 
-/** As GuestInterface of shared/qga/types.ts. */
+/** GuestNetworkInterface of QEMU's schema. */
 interface Building {
   name: string;
   'ip-addresses'?: GuestIpAddress[];

@@ -10,7 +10,7 @@ import type { Sys } from '../sys.ts';
 import type { Worker } from '../worker.ts';
 import { planRanges } from './ranges.ts';
 
-/** As GuestTrimPath of shared/qga/types.ts. */
+/** GuestFilesystemTrimResult of QEMU's schema; `error` is `trim not supported` where filesystem or device cannot. */
 export interface TrimmedPath {
   readonly path: string;
   readonly trimmed?: number;

@@ -17,18 +17,6 @@ export interface GuestInfo {
 
 export type GuestFreezeStatus = 'thawed' | 'frozen';
 
-export interface GuestTrimPath {
-  readonly path: string;
-  readonly trimmed?: Int64;
-  readonly minimum?: Int64;
-  /** `trim not supported` where the filesystem or the device cannot. */
-  readonly error?: string;
-}
-
-export interface GuestTrim {
-  readonly paths: readonly GuestTrimPath[];
-}
-
 export interface GuestPciAddress {
   readonly domain: number;
   readonly bus: number;
@@ -99,13 +87,6 @@ export interface GuestInterfaceStatistics {
   readonly 'tx-packets': Int64;
   readonly 'tx-errs': Int64;
   readonly 'tx-dropped': Int64;
-}
-
-export interface GuestInterface {
-  readonly name: string;
-  readonly 'hardware-address'?: string;
-  readonly 'ip-addresses'?: readonly GuestIpAddress[];
-  readonly statistics?: GuestInterfaceStatistics;
 }
 
 /** The error classes that reach a client. */

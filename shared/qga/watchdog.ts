@@ -35,11 +35,6 @@ export const watchdogMaxSeconds = 86_400;
 /** How the late thaw's `desc` begins (class GenericError). */
 export const watchdogExpiredPrefix = 'the watchdog has thawed the guest';
 
-export interface WatchdogArguments {
-  /** 1 to 86400; left out to ask only. */
-  readonly seconds?: number;
-}
-
 export interface WatchdogReturn {
   /** What counts now: for the running freeze, or for the next one. */
   readonly seconds: number;
