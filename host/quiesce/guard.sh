@@ -143,8 +143,12 @@ thaw() {
 
 # One attempt, under the lock. True when nothing is left to do: $result says why.
 attempt() {
-  where=${uri:--}
-  look "$where"
+  # What became of the domain is asked every 5 s at most: when its agent comes back, the next call is the thaw.
+  if [ "$before" != ours ] || [ $((now - looked)) -gt 500 ]; then
+    looked=$now
+    where=${uri:--}
+    look "$where"
+  fi
   case $seen in
   moved | gone | other)
     here=$seen
@@ -182,6 +186,7 @@ attempt() {
   now
   if [ "$said" != thawed ]; then
     first=''
+    case $answer in *"domain is not running"* | *"failed to get domain"* | *"Domain not found"*) before='' ;; esac
     return 1
   fi
   result="thawed $total $now"
@@ -238,7 +243,7 @@ run() {
   { read -r current </proc/sys/kernel/random/boot_id; } 2>/dev/null || current=''
   rebooted=no
   [ "$current" = "$boot" ] || rebooted=yes
-  first='' lost=0 total=0 before='' result='' where='' rounds=0
+  first='' lost=0 total=0 before='' result='' where='' rounds=0 looked=0 seen=''
   exec 9<.
   if ! still_here; then exit 0; fi
   confirm=asleep
