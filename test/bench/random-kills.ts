@@ -84,9 +84,9 @@ async function killOnce(lab: Lab, index: number, isOwn: boolean, typicalMs: numb
 /** Follows the lease's deadline: a run whose victim was not vital goes on and freezes later. */
 function followDeadline(lab: Lab): { stop: () => Promise<number> } {
   let latestMs = 0;
-  let stopped = false;
+  const end = new AbortController();
   const following = (async () => {
-    while (!stopped) {
+    while (!end.signal.aborted) {
       const centis = Number(await lab.leaseFile('deadline'));
       // 0 ends a lease early: the guard shall thaw now, and whoever wrote it waits for that.
       if (centis > 0) latestMs = Math.max(latestMs, (await lab.deadlineMs()) || 0);
@@ -95,7 +95,7 @@ function followDeadline(lab: Lab): { stop: () => Promise<number> } {
   })();
   return {
     stop: async () => {
-      stopped = true;
+      end.abort();
       await following;
       return latestMs;
     },

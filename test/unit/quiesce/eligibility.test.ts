@@ -53,7 +53,7 @@ it.each([
   ['is held by another user on this host', { ...subject, domain: marked('b', 2000, '2026-11-22T08:00:00Z') }, 'busy'],
   ['is held by another host', { ...subject, domain: marked('other', 0, '2026-11-22T09:00:30Z') }, 'busy'],
 ] as const)('refuses one that %s', (_why, each, expected) => {
-  expect(code(() => checkDomain(each as Subject, options, now))).toBe(expected);
+  expect(code(() => checkDomain(each, options, now))).toBe(expected);
 });
 
 it('freezes one with a job or a manager when forced', () => {

@@ -1,6 +1,7 @@
 import { faultPoints } from '../../../host/quiesce/fault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import type { Lab } from './lab.ts';
 import type { Deed, Scenario } from './row.ts';
@@ -197,4 +198,23 @@ const guards: Scenario[] = [
   },
 ];
 
-export const scenariosOfUs: readonly Scenario[] = [...ourDeaths, ...signals, ...virsh, ...guards];
+/** virt-trim's own guest agent thaws by itself: its watchdog is set to the lease. */
+const ownAgent: Scenario = {
+  name: 'our own agent in the guest: SIGKILL of both guards and of us, and nobody ever recovers',
+  expect: ['SIGKILL'],
+  guest: { agent: { kind: 'virt-trim', program: fileURLToPath(new URL('../../../guest/dist/virt-trim-agent-x86_64', import.meta.url)) } },
+  run: async (lab) => {
+    const run = lab.quiesce(longCommand);
+    await untilFrozen(lab);
+    const floorMs = await lab.deadlineMs();
+    for (const pid of await lab.guardPids()) process.kill(pid, 'SIGKILL');
+    run.kill('SIGKILL');
+    const end = await run.end();
+    await sleep(Math.max(0, floorMs - performance.now()) + 8000);
+    // Thawed by now, or judged late: recover only removes the record.
+    const recovered = await lab.start(['recover']).end();
+    return { status: end.status, output: recovered.output, floorMs };
+  },
+};
+
+export const scenariosOfUs: readonly Scenario[] = [...ourDeaths, ...signals, ...virsh, ...guards, ownAgent];
