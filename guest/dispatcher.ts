@@ -58,6 +58,8 @@ export class Dispatcher {
 
   /** `plain`: only printable ASCII and newlines, which the reader has less work with. */
   feed(bytes: string, plain = false): void {
+    // A client that left in the middle of a request and one that came at once are the same to a port: no request has another in it.
+    if (this.reader.isPartial && bytes.startsWith('{"execute"')) this.clientLeft();
     this.reader.feed(bytes, plain);
   }
 

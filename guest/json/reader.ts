@@ -30,6 +30,11 @@ export class MessageReader implements TokenSink {
     this.emit = emit;
   }
 
+  /** Whether the beginning of a message is held. */
+  get isPartial(): boolean {
+    return this.tokens > 0 || this.lexer.pending > 0 || this.skipping;
+  }
+
   /** Forgets a half message: its client is gone. */
   reset(): void {
     this.lexer.reset();

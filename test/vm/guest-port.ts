@@ -33,6 +33,11 @@ export class GuestPort {
     this.#socket = undefined;
   }
 
+  /** Reads nothing any more: the agent's answers pile up. */
+  pause(): void {
+    this.#socket?.pause();
+  }
+
   send(bytes: string): void {
     this.#socket?.write(bytes, 'latin1');
   }

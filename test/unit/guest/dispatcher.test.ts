@@ -109,6 +109,12 @@ describe('beside a job', () => {
   });
 });
 
+test('a request that begins where another was left by halves is no part of it', () => {
+  const agent = new AgentUnderTest();
+  expect(agent.ask('{"execute":"guest-get-host-name","id":"x')).toBe('');
+  expect(agent.ask('{"execute":"guest-sync","arguments":{"id":5}}')).toBe('{"return": 5}\n');
+});
+
 test('guest-info names the vendor command, and the version is ours', () => {
   const info = new AgentUnderTest().call('guest-info').return as { version: string; supported_commands: { name: string }[] };
   expect(info.supported_commands.map((it) => it.name)).toContain('virt-trim-set-watchdog');
