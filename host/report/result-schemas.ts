@@ -4,6 +4,7 @@ import { demoStep } from '../demo/schema.ts';
 import { fixResult } from '../doctor/fix/schema.ts';
 import { doctorResult, finding } from '../doctor/schema.ts';
 import { listedResult } from '../list/schema.ts';
+import { quiesceResult } from '../quiesce/result.ts';
 import { daemonSummary, scheduleResult } from '../schedule/schema.ts';
 import { domainSizes, storageSizes } from '../sizes/schema.ts';
 import { filesystemGain } from '../trim/free-space.ts';
@@ -18,6 +19,13 @@ const domainResults = {
   fix: fixResult,
   sizes: domainSizes,
   schedule: scheduleResult,
+  freeze: quiesceResult,
+  thaw: quiesceResult,
+  'lease renew': quiesceResult,
+  quiesce: quiesceResult,
+  recover: quiesceResult,
+  'hook pre': quiesceResult,
+  'hook post': quiesceResult,
   'agent status': agentStatus,
   'agent install': installResult,
   'agent remove': installResult,
@@ -27,6 +35,7 @@ const domainResults = {
 const extras: Partial<Record<keyof typeof domainResults, z.core.$ZodShape>> = {
   demo: { steps: z.array(demoStep) },
   doctor: { host: z.array(finding) },
+  quiesce: { commandStatus: z.nullable(z.int()), commandSignal: z.nullable(z.string()) },
   schedule: { daemon: z.nullable(daemonSummary) },
   sizes: { storages: z.array(storageSizes) },
   trim: { dryRun: z.boolean(), filesystems: z.array(filesystemGain) },
