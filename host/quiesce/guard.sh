@@ -138,7 +138,9 @@ thaw() {
     ;;
   esac
   [ -n "$count" ] && [ "$count" -gt 0 ] && total=$((total + count))
-  [ -n "$said" ] || say "no answer from the guest: $answer"
+  # Said once, however long it lasts: the log has no other bound.
+  if [ -z "$said" ] && [ "$answer" != "$complaint" ]; then say "no answer from the guest: $answer"; fi
+  complaint=$answer
 }
 
 # One attempt, under the lock. True when nothing is left to do: $result says why.
@@ -243,7 +245,7 @@ run() {
   { read -r current </proc/sys/kernel/random/boot_id; } 2>/dev/null || current=''
   rebooted=no
   [ "$current" = "$boot" ] || rebooted=yes
-  first='' lost=0 total=0 before='' result='' where='' rounds=0 looked=0 seen=''
+  first='' lost=0 total=0 before='' result='' where='' rounds=0 looked=0 seen='' complaint=''
   exec 9<.
   if ! still_here; then exit 0; fi
   confirm=asleep
