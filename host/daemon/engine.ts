@@ -202,6 +202,11 @@ export class Engine {
     }
     const turn = await this.#waitTurn(entry);
     try {
+      // Excluded while it waited: nothing more is due, and nothing is owed.
+      if (entry.target.timetable === null) {
+        entry.next = null;
+        return;
+      }
       const beginsAt = clock.now();
       const obstacle = this.#parts.obstacle(prepared);
       if (obstacle !== null) {

@@ -208,6 +208,16 @@ describe('the engine', () => {
     expect(bench.begun).toEqual([]);
   });
 
+  it('excluded while it waits its turn: not trimmed', async () => {
+    const bench = new Bench();
+    bench.takes = 10 * minute;
+    bench.engine.update([makeTarget('d1'), makeTarget('d2')]);
+    await bench.clock.runUntil(start + 35 * minute);
+    bench.engine.update([makeTarget('d1'), makeTarget('d2', null)]);
+    await bench.clock.runUntil(start + 80 * minute);
+    expect(bench.begun.map((run) => run.name)).toEqual(['d1']);
+  });
+
   it('new settings do not make a missed run of the past', async () => {
     const bench = new Bench();
     bench.engine.update([makeTarget('d1', { ...hourly, schedule: '45 12 * * *' })]);
