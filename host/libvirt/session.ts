@@ -11,6 +11,7 @@ import type { Connection, VirshAnswer } from './connection.ts';
  */
 const sessionEnvironment = { TERM: 'dumb', XDG_CACHE_HOME: '/dev/null/virt-trim', VIRSH_HISTSIZE: undefined };
 
+const closeMs = 3000;
 const maxBytes = 16 * 1024 * 1024;
 
 interface Waiting {
@@ -95,7 +96,10 @@ export class VirshSession {
     this.#child.stdin?.end();
     this.#child.stdin?.destroy();
     if (this.#waiting === undefined) {
+      // Nothing is in hand: one that does not end by itself (a stopped daemon) has nothing to lose.
+      const late = setTimeout(() => this.#child.kill('SIGKILL'), closeMs);
       await this.#child;
+      clearTimeout(late);
       return;
     }
     this.#child.stdout?.destroy();

@@ -146,6 +146,7 @@ export async function wakeGuard(directory: string): Promise<void> {
 export async function stopGuard(directory: string): Promise<void> {
   const until = performance.now() + stopMs;
   let unit: string | null = null;
+  let pauseMs = pollMs;
   while (performance.now() < until) {
     const lease = await readLease(directory);
     if (lease === null) return;
@@ -156,7 +157,8 @@ export async function stopGuard(directory: string): Promise<void> {
     }
     if (lease.guards.length === 0) return;
     for (const guard of lease.guards) signalGuard(guard, 'SIGTERM');
-    await sleep(pollMs);
+    await sleep(pauseMs);
+    pauseMs = Math.min(pauseMs * 2, 200);
   }
   throw new AppError('tool-timeout', `${directory}: the guard did not end; the guest is thawed`, { context: { directory } });
 }

@@ -1,9 +1,12 @@
 import type { Connection } from '../libvirt/connection.ts';
 import { domainRefOf } from './lease-record.ts';
+import { parseDomainXml } from '../libvirt/domain-xml.ts';
 import type { DomainRef } from '../libvirt/domains.ts';
 import { VirshSession } from '../libvirt/session.ts';
+import { readBootId } from './boot-clock.ts';
 import { claimLease } from './guard.ts';
 import { writePhase, type LeaseState } from './lease-files.ts';
+import { readMark } from './lease-mark.ts';
 import type { LeaseRecord, Phase } from './lease-record.ts';
 
 /** A guest under a lease that this process owns: what thawing it needs, whoever froze it. */
@@ -17,6 +20,8 @@ export interface Held {
   readonly frozenCount: number | null;
   readonly thawSeconds: number;
   enter(phase: Phase): void;
+  /** Whether the domain still is the run of QEMU that was frozen; false where that cannot be told. */
+  isSameRun(): Promise<boolean>;
 }
 
 /** A lease that another process left, taken over. */
@@ -48,6 +53,15 @@ export class AdoptedHold implements Held {
   enter(phase: Phase): void {
     this.phase = phase;
     writePhase(this.directory, phase);
+  }
+
+  /** By the lease's mark, which only this run has; or by libvirt's id, which is another after each start, but begins anew with the host. */
+  async isSameRun(): Promise<boolean> {
+    const answer = await this.session.run(['dumpxml', this.record.uuid], 10_000);
+    if (!answer.ok) return false;
+    const domain = parseDomainXml(answer.stdout);
+    if (readMark(domain)?.id === this.record.id) return true;
+    return this.record.bootId === readBootId() && domain.id !== null && domain.id === this.record.domainId;
   }
 }
 

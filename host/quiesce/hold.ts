@@ -83,6 +83,11 @@ export class Hold implements Held {
     writePhase(this.directory, phase);
   }
 
+  /** It ran when we froze it, some moments ago, over this very connection. */
+  isSameRun(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
   get thawSeconds(): number {
     return this.record?.thawSeconds ?? quickSeconds;
   }

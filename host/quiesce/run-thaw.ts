@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import { AppError } from '../../shared/errors.ts';
 import { freezeStatus } from '../agent/schema.ts';
 import type { CommandContext } from '../commands/context.ts';
@@ -34,20 +35,22 @@ export interface ThawRequest {
   readonly require: RequiredLevel;
 }
 
+/** Under --all each takes a virsh of its own. */
+const thawsAtOnce = 24;
+
 /** `virt-trim thaw` */
 export async function runThaw(context: CommandContext, request: ThawRequest): Promise<number> {
   const startedAt = new Date();
   const connection = new Connection(context.uri);
   const directory = stateDirectory(context.env);
   const refs = await refsOf(context, connection, request, await listLeases(directory));
+  const limit = pLimit(thawsAtOnce);
   const results = await Promise.all(
-    refs.map(async (ref) => {
-      try {
-        return await thawOne(connection, directory, ref, request);
-      } catch (thrown) {
-        return failResult(blankResult(ref.name, ref.uuid), thrown);
-      }
-    }),
+    refs.map((ref) =>
+      limit(() =>
+        thawOne(connection, directory, ref, request).catch((thrown: unknown) => failResult(blankResult(ref.name, ref.uuid), thrown)),
+      ),
+    ),
   );
   // Under --all what is off or has no agent is neutral.
   const counted = request.all ? results.filter((result) => result.status !== 'failed' || result.wasOurs) : results;

@@ -72,7 +72,8 @@ interface OwnThaw {
 async function thawOnce(held: Held): Promise<OwnThaw> {
   const { uuid } = held.ref;
   const nothing: OwnThaw = { sent: false, count: null, error: null, status: null, atMs: null, why: 'virsh has ended' };
-  if (!held.session.usable) return nothing;
+  // Another run of the same domain may be frozen by somebody else: then only the guard, which looks, goes on.
+  if (!held.session.usable || !(await held.isSameRun())) return nothing;
   const call = tryAgent(held.session, {
     uuid,
     command: 'guest-fsfreeze-thaw',
