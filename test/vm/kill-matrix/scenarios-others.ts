@@ -392,6 +392,26 @@ const others: Scenario[] = [
     },
   },
   {
+    name: "somebody else's freeze of the next run of the guest, our lease left over; `recover`",
+    expect: [0],
+    spoils: true,
+    run: async (lab) => {
+      const run = lab.quiesce(longCommand);
+      await untilFrozen(lab);
+      run.kill('SIGKILL');
+      for (const pid of await lab.guardPids()) process.kill(pid, 'SIGKILL');
+      await run.end();
+      await lab.guest.destroy();
+      await lab.guest.boot(240_000);
+      await FreezeWatch.start(lab.guest);
+      await lab.guest.virsh('domfsfreeze', lab.guest.uuid);
+      const end = await lab.start(['recover']).end();
+      await sleep(3000);
+      lab.defer(() => lab.guest.virsh('domfsthaw', lab.guest.uuid));
+      return { ...end, floorMs: 0, foreign: true };
+    },
+  },
+  {
     name: "somebody else's freeze while ours holds",
     expect: [0],
     run: async (lab) => {
