@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { RawWindowOptions } from '../quiesce/options.ts';
 import type { Perform } from './context.ts';
-import { addWindowOptions } from './window-options.ts';
+import { addWindowOptions, collect } from './window-options.ts';
 
 const help = `
 The guests stay frozen when this command ends. A guard, another process that was proven to reach the guest before the freeze,
@@ -19,7 +19,7 @@ export function registerFreeze(program: Command, perform: Perform): void {
       .summary('freeze guests under a lease')
       .description('Freezes the filesystems of guests under a lease: they are thawed by "thaw", or by a guard when the lease runs out.')
       .argument('<domain...>', 'name, UUID or id')
-      .option('--mountpoint <path...>', 'freeze only these filesystems'),
+      .option('--mountpoint <path>', 'freeze only this filesystem; can be repeated', collect),
   )
     .addHelpText('after', help)
     .action((words: string[], raw: RawWindowOptions) =>

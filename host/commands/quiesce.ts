@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { AppError } from '../../shared/errors.ts';
 import type { RawWindowOptions } from '../quiesce/options.ts';
 import type { Perform } from './context.ts';
-import { addWindowOptions } from './window-options.ts';
+import { addWindowOptions, collect } from './window-options.ts';
 
 const help = `
 COMMAND is run once, when all guests are frozen, and is not run when one cannot be. Keep it short: a storage snapshot. It is told, one
@@ -34,7 +34,7 @@ export function registerQuiesce(program: Command, perform: Perform): void {
       .description('Freezes guests side by side under a lease, runs a command once (a storage snapshot), and thaws them, verified.')
       .usage('[options] DOMAIN... -- COMMAND [ARGUMENT...]')
       .argument('<words...>', 'domains, then -- and the command')
-      .option('--mountpoint <path...>', 'freeze only these filesystems')
+      .option('--mountpoint <path>', 'freeze only this filesystem; can be repeated', collect)
       .option('--undo <program>', 'run where the cut turned out less consistent than required'),
   )
     .addHelpText('after', help)

@@ -10,7 +10,7 @@ export const scenariosOfMigration: readonly Scenario[] = [
     name: 'guest: migrated in the window to a peer that we were told of; we are dead',
     expect: ['SIGKILL'],
     ownHypervisor: true,
-    leaseSeconds: 12,
+    leaseSeconds: 45,
     run: async (lab) => {
       const other = await startRig();
       lab.defer(() => other.dispose());
@@ -27,7 +27,7 @@ export const scenariosOfMigration: readonly Scenario[] = [
     name: 'guest: migrated in the window to a host that we were not told of; `recover` there',
     expect: [0],
     ownHypervisor: true,
-    leaseSeconds: 12,
+    leaseSeconds: 45,
     run: async (lab) => {
       const other = await startRig();
       lab.defer(() => other.dispose());
