@@ -55,14 +55,14 @@ interface FixCase {
   readonly rule: string;
 }
 
-const password = "<graphics type='vnc' passwd='hush-hush'/>";
+const password = "passwd='hushhush'";
 
 function addGraphics(domain: Element): void {
   const document = domain.ownerDocument;
   const graphics = document?.createElement('graphics');
   if (graphics === undefined) throw new Error('no document');
   graphics.setAttribute('type', 'vnc');
-  graphics.setAttribute('passwd', 'hush-hush');
+  graphics.setAttribute('passwd', 'hushhush');
   domain.getElementsByTagName('devices')[0]?.appendChild(graphics);
 }
 
@@ -98,7 +98,7 @@ const cases: readonly FixCase[] = [
   },
 ];
 
-describe('fix', () => {
+describe.concurrent('fix', () => {
   test.each(cases.map((one) => [one.what, one] as const))('%s: shown, applied, started cold, trimmed, taken back', async (_what, one) => {
     const guest = await rig.boot({ ...one.spec, memoryMiB: 112 });
     const original = await configuration(guest);
@@ -108,7 +108,7 @@ describe('fix', () => {
     const changed = shown.stdout.split('\n').filter((line) => /^[+-]/.test(line));
     expect(changed).toHaveLength(2);
     expect(changed.find((line) => line.startsWith('+'))).toMatch(one.added);
-    expect(shown.stdout).not.toContain('hush-hush');
+    expect(shown.stdout).not.toContain('hushhush');
     expect(await configuration(guest)).toBe(original);
 
     const applied = await cli.json('fix', guest.uuid, ...one.args, '--yes');
@@ -128,7 +128,7 @@ describe('fix', () => {
     const reverted = await cli.json('fix', guest.uuid, '--revert', '--yes');
     expect(reverted.envelope.domains[0]).toMatchObject({ action: 'revert', applied: true, needsColdStart: false });
     expect(canonicalLines(await configuration(guest))).toEqual(canonicalLines(original));
-    if (one.spec.edit !== undefined) expect(await configuration(guest)).toContain(password.slice(10, 45));
+    if (one.spec.edit !== undefined) expect(await configuration(guest)).toContain(password);
   });
 });
 
