@@ -24,7 +24,7 @@ export function registerFix(program: Command, perform: Perform): void {
     .summary('mend what doctor found in the domain XML: shows the diff, asks, can take it back')
     .description("Changes a domain's configuration so that discards get through: shows the difference, asks, keeps the old XML.")
     .argument('<domain>', 'name, UUID or id')
-    .option('--only <rule...>', 'only these fixes')
+    .option('--only <rule>', 'only this fix; can be repeated', (rule: string, earlier: string[] | undefined) => [...(earlier ?? []), rule])
     .option('--machine <type>', 'with --only machine-type: this type instead of the newest of the chipset')
     .option('--print-diff', 'show the difference and change nothing')
     .option('--yes', 'do not ask')
