@@ -151,7 +151,7 @@ async function lookInside(
   const frozen = !(await writes(60_000));
   const sight = await lab.watch.look(60_000);
   const last = (sight?.gaps ?? []).filter((gap) => gap.toMs > beganMs && gap.toMs - gap.fromMs >= realFreezeMs).at(-1);
-  return { frozen, foreign: 'none', lateMs: last === undefined ? null : Math.round(last.toMs - floorMs) };
+  return { frozen, foreign: 'none', lateMs: last === undefined ? null : Math.round(last.toMs - Math.max(floorMs, last.fromMs)) };
 }
 
 async function typicalRunMs(labs: readonly Lab[]): Promise<number> {

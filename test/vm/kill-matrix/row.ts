@@ -113,7 +113,8 @@ async function seenFromInside(lab: Lab, floorMs: number, problems: string[]): Pr
     return { thawed: 'NO', lateMs: null };
   }
   const last = sight.gaps.filter((gap) => gap.toMs > lab.openedMs && gap.toMs - gap.fromMs >= realFreezeMs).at(-1);
-  const lateMs = last === undefined ? null : Math.round(last.toMs - floorMs);
+  // A freeze that lands later than the floor can be thawed from then on.
+  const lateMs = last === undefined ? null : Math.round(last.toMs - Math.max(floorMs, last.fromMs));
   if (lateMs !== null && lateMs > lateLimitMs) problems.push(`thawed ${lateMs} ms after it could have been`);
   return { thawed: 'yes', lateMs };
 }
