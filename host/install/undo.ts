@@ -122,7 +122,9 @@ export async function undoInstall(context: UndoContext): Promise<UndoOutcome> {
     try {
       await undo();
     } catch (thrown) {
-      problems.push(`${what}: ${toAppError(thrown).message}`);
+      const error = toAppError(thrown);
+      // A domain that was undefined since has no XML left to put right.
+      if (error.code !== 'domain-unknown') problems.push(`${what}: ${error.message}`);
     }
   }
   const { notes } = context.journal;
