@@ -118,7 +118,7 @@ define script-tool virt-trim {
 }
 # and in the dumptype of the guest's images:  script "virt-trim"
 
-# /usr/lib/amanda/application/../script/virt-trim on the client (mode 0755): Amanda gives the phase as the first word and properties as options
+# /usr/lib/amanda/application/virt-trim (Amanda's application directory) on the client (mode 0755): Amanda gives the phase as the first word and properties as options
 #!/bin/sh
 phase=$1 domain=
 while [ $# -gt 0 ]; do [ "$1" = --domain ] && domain=$2; shift; done
