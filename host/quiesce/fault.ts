@@ -26,8 +26,9 @@ export type FaultPoint = (typeof faultPoints)[number];
 declare const VIRT_TRIM_NO_FAULTS: boolean | undefined;
 
 export function faultPoint(point: FaultPoint): void {
-  if (typeof VIRT_TRIM_NO_FAULTS !== 'undefined' && VIRT_TRIM_NO_FAULTS) return;
-  const fault = process.env['VIRT_TRIM_FAULT'];
-  if (fault === point) process.kill(process.pid, 'SIGKILL');
-  if (fault === `stop:${point}`) process.kill(process.pid, 'SIGSTOP');
+  if (typeof VIRT_TRIM_NO_FAULTS === 'undefined' || !VIRT_TRIM_NO_FAULTS) {
+    const fault = process.env['VIRT_TRIM_FAULT'];
+    if (fault === point) process.kill(process.pid, 'SIGKILL');
+    if (fault === `stop:${point}`) process.kill(process.pid, 'SIGSTOP');
+  }
 }
