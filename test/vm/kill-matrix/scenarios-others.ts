@@ -205,6 +205,7 @@ const agents: Scenario[] = [
   {
     name: 'thaw: fails twice',
     expect: [0],
+    leaseSeconds: 30,
     script: (guest) => freezingAgent(guest, {}, 2),
     run: async (lab) => {
       const run = lab.quiesce(['sleep', '1']);
