@@ -189,7 +189,7 @@ export async function defineDebian(hypervisor: Hypervisor, spec: DebianSpec): Pr
     memoryMiB: 512,
     kernel: path.join(directory, 'vmlinuz'),
     initrd: path.join(directory, 'initrd'),
-    commandLine: 'console=ttyS0 root=LABEL=vt-root rw quiet loglevel=4 panic=-1',
+    commandLine: 'console=ttyS0 root=LABEL=vt-root rw quiet loglevel=4 panic=-1 no_timer_check',
     channels: guestChannels(hypervisor, uuid, { agent: false, scripted: false }),
     edit: (domain) => addNetwork(domain, port, spec.isolated === true),
   });

@@ -132,7 +132,7 @@ export async function defineAppliance(
     memoryMiB: 128,
     kernel: path.join(directory, 'vmlinuz'),
     initrd: path.join(directory, 'initramfs'),
-    commandLine: 'console=ttyS0 panic=-1 quiet loglevel=4',
+    commandLine: 'console=ttyS0 panic=-1 quiet loglevel=4 no_timer_check',
     channels: guestChannels(hypervisor, uuid, { agent: spec.channel === true, scripted: false }),
     edit: (domain) => {
       addDevice(domain, 'serial', { type: 'unix' }, ['source', { mode: 'bind', path: terminal }], ['target', { port: '1' }]);
