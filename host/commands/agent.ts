@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { RawInstallOptions } from '../install/options.ts';
+import { collect } from './collect.ts';
 import type { Perform } from './context.ts';
 
 const installHelp = `
@@ -71,7 +72,7 @@ export function registerAgent(program: Command, perform: Perform): void {
     .option('--upgrade', 'also where an agent answers already')
     .option('--print', 'with --via cloud-init: print the user data')
     .option('--all-missing', 'every domain that has no agent; names are selectors then')
-    .option('--exclude <glob...>', 'leave out domains whose name matches')
+    .option('--exclude <glob>', 'leave out domains whose name matches; can be repeated', collect)
     .addHelpText('after', installHelp)
     .action((domains: string[], raw: RawInstallOptions) =>
       perform(async (context) => {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { RawTrimOptions } from '../trim/options.ts';
+import { collect } from './collect.ts';
 import type { Perform } from './context.ts';
 
 const help = `
@@ -24,10 +25,7 @@ export function registerTrim(program: Command, perform: Perform): void {
     )
     .argument('[domain...]', "name, UUID or id; with --all selectors: globs, tag:WORD, '!EXCLUDE'")
     .option('--all', 'every domain; those that are off, paused or have trim=no are passed over')
-    .option('--exclude <glob>', 'leave out domains whose name matches; can be repeated', (glob: string, earlier: string[] = []) => [
-      ...earlier,
-      glob,
-    ])
+    .option('--exclude <glob>', 'leave out domains whose name matches; can be repeated', collect)
     .option('--minimum <size>', 'free ranges shorter than this are left alone (fstrim(8) --minimum)')
     .option('--parallel <n>', 'trims at once, in all (default: 8)')
     .option('--per-backend <n>', 'trims at once on one filesystem, export, volume group or pool (default: 2)')
