@@ -27,7 +27,8 @@ export const scenariosOfMigration: readonly Scenario[] = [
     name: 'guest: migrated in the window to a host that we were not told of; `recover` there',
     expect: [0],
     ownHypervisor: true,
-    leaseSeconds: 45,
+    // Long enough to have moved before it runs out.
+    leaseSeconds: 120,
     run: async (lab) => {
       const other = await startRig();
       lab.defer(() => other.dispose());
