@@ -1,12 +1,20 @@
 import { defineConfig } from 'vitest/config';
 
-// The levels are described in test/README.md. `vm` files share one machine with real guests, so they run one after the other.
+// The levels are described in test/README.md; they run one after the other. `vm` files share one machine with real guests, so they do too.
 export default defineConfig({
   test: {
     globalSetup: ['test/rig/build-once.ts'],
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 10_000 } },
-      { test: { name: 'contract', include: ['test/contract/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 10_000, sequence: { groupOrder: 0 } } },
+      {
+        test: {
+          name: 'contract',
+          include: ['test/contract/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
       {
         test: {
           name: 'vm',
@@ -14,6 +22,10 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 300_000,
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
+          // Guests under software emulation: a boot or a deadline can miss its time once on a busy machine. A test that needed its second
+          // try is shown with `(retry x1)`; one that fails twice has failed.
+          retry: 1,
         },
       },
     ],
