@@ -42,7 +42,8 @@ export async function thawHeld(held: Held, waitMs: number): Promise<ThawOutcome>
   faultPoint('after-thaw-verified');
   const facts = {
     thawedCount: own.count,
-    thawError: own.error,
+    // An error and `frozen` is a thaw that failed; an error and `thawed` is a guest that had thawed by itself.
+    thawError: own.status === 'thawed' ? own.error : null,
     leaseExpired: expired(),
     thawedAtMs: own.atMs,
     thawedAtCentis: readBootCentis(),
