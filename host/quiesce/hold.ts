@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { hostname, userInfo } from 'node:os';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { watchdogCommand, watchdogMaxSeconds } from '../../shared/qga/watchdog.ts';
 import * as z from 'zod/mini';
@@ -18,6 +16,7 @@ import { createLease, isStillLease, leaseDirectory, readLease, writeDeadline, wr
 import { markOf, setMarkCommand } from './lease-mark.ts';
 import type { LeaseRecord, Phase } from './lease-record.ts';
 import type { Held } from './held.ts';
+import { newLeaseRecord } from './new-record.ts';
 import { readGuestFacts, readSubject, type GuestFacts, type Subject } from './subject.ts';
 
 export interface HoldOptions {
@@ -122,7 +121,7 @@ export class Hold implements Held {
     this.facts = await readGuestFacts(this.session, this.ref.uuid, quickSeconds);
     checkGuest(this.ref.name, this.facts, this.options);
     faultPoint('before-lease');
-    this.record = this.#newRecord(now.bootId);
+    this.record = this.#newRecord();
     this.deadlineCentis = readBootCentis() + Math.round(leaseSeconds * 100);
     if ((await createLease(this.options.stateDirectory, this.record, this.deadlineCentis, readGuardProgram())) === null) {
       this.record = null;
@@ -232,23 +231,14 @@ export class Hold implements Held {
     );
   }
 
-  #newRecord(bootId: string): LeaseRecord {
-    return {
-      id: randomBytes(8).toString('hex'),
-      uuid: this.ref.uuid,
-      name: this.ref.name,
-      uri: this.connection.uri.text,
-      virsh: this.connection.virsh,
+  #newRecord(): LeaseRecord {
+    return newLeaseRecord(this.connection, this.ref, {
       domainId: this.subject?.domain.id ?? null,
-      bootId,
       peers: this.options.peers,
       thawSeconds: this.facts?.isWindows === true ? windowsThawSeconds : quickSeconds,
       leaseSeconds: this.options.leaseSeconds,
-      user: userInfo().username,
-      host: hostname(),
       caller: this.options.caller,
-      createdAt: new Date().toISOString(),
-    };
+    });
   }
 
   /** Without the right to write metadata the lease is as good here, but nobody else sees it, and it is not found after a migration. */

@@ -1,6 +1,4 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
-import { randomBytes } from 'node:crypto';
-import { hostname, userInfo } from 'node:os';
 import { Connection } from '../libvirt/connection.ts';
 import type { Domain } from '../libvirt/domains.ts';
 import { readBootCentis, readBootId } from './boot-clock.ts';
@@ -8,6 +6,7 @@ import { armGuard, readGuardProgram, wakeGuard } from './guard.ts';
 import { adoptLease, AdoptedHold } from './held.ts';
 import { createLease, leaseDirectory, readLease, writePhase, type LeaseState } from './lease-files.ts';
 import { hasRunOut, readMark, removeMarkCommand, type LeaseMark } from './lease-mark.ts';
+import { newLeaseRecord } from './new-record.ts';
 import { blankResult, type QuiesceResult } from './result.ts';
 import { releaseHeld, thawHeld, type ThawOutcome } from './thaw.ts';
 import { failResult, mayStayFrozen } from './window.ts';
@@ -132,22 +131,9 @@ export async function takeOver(
   result: QuiesceResult,
   waitMs: number,
 ): Promise<QuiesceResult> {
-  const record = {
-    id: id ?? randomBytes(8).toString('hex'),
-    uuid: domain.uuid,
-    name: domain.name,
-    uri: connection.uri.text,
-    virsh: connection.virsh,
-    domainId: domain.id,
-    bootId: readBootId(),
-    peers: [],
-    thawSeconds: 5,
-    leaseSeconds: 1,
-    user: userInfo().username,
-    host: hostname(),
-    caller: '',
-    createdAt: new Date().toISOString(),
-  };
+  const own = { domainId: domain.id, peers: [], thawSeconds: 5, leaseSeconds: 1, caller: '' };
+  const made = newLeaseRecord(connection, domain, own);
+  const record = id === null ? made : { ...made, id };
   const directory = leaseDirectory(stateDirectory, domain.uuid);
   if ((await createLease(stateDirectory, record, readBootCentis() + 360_000, readGuardProgram())) === null) {
     throw new AppError('busy', `${domain.name}: another lease was just taken`);
