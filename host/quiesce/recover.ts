@@ -61,7 +61,11 @@ export async function finishHeld(
       state: outcome?.state ?? 'thawed',
       thawedCount: outcome?.thawedCount ?? null,
       leaseExpired: outcome?.leaseExpired ?? result.leaseExpired,
-      frozenMs: outcome?.state === 'thawed' && held.phase.is === 'frozen' ? (outcome.thawedAtCentis - held.phase.sinceCentis) * 10 : null,
+      ...(outcome?.ended === true ? { reason: 'the run of the guest that was frozen is over; nothing was thawed' } : {}),
+      frozenMs:
+        outcome?.state === 'thawed' && !outcome.ended && held.phase.is === 'frozen'
+          ? (outcome.thawedAtCentis - held.phase.sinceCentis) * 10
+          : null,
     };
     if (outcome !== null && outcome.state !== 'thawed') return { ...(await mayStayFrozen(done, held, outcome.reason)), outcome };
     const left = await releaseHeld(held);
