@@ -66,13 +66,13 @@ class Service {
 
   async run(config: Config, options: DaemonOptions): Promise<number> {
     const { log, signal } = this.#context;
-    await this.#daemon.start();
-    await this.#notifier.ready(this.#daemon.statusLine());
-    const hypervisors = urisOf(this.#context.uris, config).map((uri) => (uri === '' ? "libvirt's default" : uri));
-    log.info({ event: 'start', hypervisors, stateDirectory: this.#directory }, 'virt-trim daemon has started');
     const timers = this.#startTimers();
     const stopHangups = this.#context.onHangup(() => void this.#reload());
     try {
+      await this.#daemon.start();
+      await this.#notifier.ready(this.#daemon.statusLine());
+      const hypervisors = urisOf(this.#context.uris, config).map((uri) => (uri === '' ? "libvirt's default" : uri));
+      log.info({ event: 'start', hypervisors, stateDirectory: this.#directory }, 'virt-trim daemon has started');
       await Promise.race([aborted(signal), this.#lockGone(), ...(options.once ? [this.#daemon.idle()] : [])]);
     } catch (thrown) {
       await this.#daemon.stop(0);
@@ -93,7 +93,7 @@ class Service {
     const { watchdogMs } = this.#notifier;
     if (watchdogMs === null) return [beat];
     // It beats in the loop that does the work: one that is stuck is silent, and systemd starts us anew.
-    return [beat, setInterval(() => void this.#notifier.alive(), watchdogMs / 3)];
+    return [beat, setInterval(() => void this.#notifier.alive(), watchdogMs / 4)];
   }
 
   /** What changed since the last time, at most every few seconds. The pressure always does, and is no reason to write. */

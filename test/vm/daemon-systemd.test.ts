@@ -18,12 +18,14 @@ beforeAll(async () => {
   await fillSoftwareDisk(guest.disk('vdb').file ?? '', inject('mainFile'));
   await guest.boot(1_200_000);
   const files = `
+    # On a busy machine the guest's own mount of it may have given up.
+    mountpoint -q ${softwareDirectory} || { mkdir -p ${softwareDirectory}; udevadm settle; mount /dev/vdb ${softwareDirectory}; }
     install -m 755 ${softwareDirectory}/run/virt-trim /usr/bin/virt-trim
     cp ${softwareDirectory}/units/*.service ${softwareDirectory}/units/*.timer /etc/systemd/system/
     cp ${softwareDirectory}/units/virt-trim.default /etc/default/virt-trim
     printf 'VIRT_TRIM_CONNECT=-c test:///default\\nVIRT_TRIM_VIRSH=${softwareDirectory}/run/virsh\\n' >> /etc/default/virt-trim
     mkdir -p /etc/virt-trim /etc/systemd/system/virt-trim.service.d
-    printf '[Service]\\nTimeoutStartSec=600\\nWatchdogSec=20\\nTimeoutAbortSec=2\\nRestartSec=1\\n' > /etc/systemd/system/virt-trim.service.d/slow.conf
+    printf '[Service]\\nTimeoutStartSec=600\\nTimeoutAbortSec=2\\nRestartSec=1\\n' > /etc/systemd/system/virt-trim.service.d/slow.conf
     systemctl daemon-reload`;
   await guest.runChecked(files, 240_000);
 }, 1_500_000);
@@ -73,8 +75,11 @@ describe('the units in a whole Debian', { timeout: 2 * slowMs }, () => {
   });
 
   it('lives past its watchdog; stopped in its tracks it is killed and started again', async () => {
+    // Shorter than the unit's own two minutes, and only here: a busy machine must not fail what has nothing to do with it.
+    const shorter = "printf '[Service]\\nWatchdogSec=30\\n' > /etc/systemd/system/virt-trim.service.d/watchdog.conf";
+    await guest.runChecked(`${shorter}; systemctl daemon-reload; systemctl restart virt-trim.service`, slowMs);
     const pid = await show('MainPID');
-    await sleep(22_000);
+    await sleep(32_000);
     expect([await show('MainPID'), await show('NRestarts')]).toEqual([pid, '0']);
     await guest.runChecked(`kill -STOP ${pid}`);
     await until(async () => (await show('NRestarts')) !== '0' && (await show('ActiveState')) === 'active', slowMs);
