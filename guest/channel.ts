@@ -14,7 +14,8 @@ export interface ChannelSettings {
   readonly onClientLeft: () => void;
 }
 
-const readBytes = 65_536;
+/** As much as a virtio port gives at once: whether the host has left is looked at after so many requests. */
+const readBytes = 4096;
 /** Answers that the host has not fetched; while there are more, no request is read. */
 const maxUnsentBytes = 1 << 20;
 

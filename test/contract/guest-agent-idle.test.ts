@@ -32,10 +32,15 @@ describe('while nothing is asked', () => {
     port.send('{"execute":"guest-info"}\n'.repeat(2000));
     await sleep(50);
     port.close();
-    await sleep(1000);
-    const ticks = cpuTicks(agent.pid);
-    await sleep(1000);
-    expect(cpuTicks(agent.pid) - ticks).toBeLessThanOrEqual(1);
+    // A busy machine may be late with what was read already; an agent that spins never comes to rest.
+    const rest = async (): Promise<boolean> => {
+      const ticks = cpuTicks(agent.pid);
+      await sleep(1000);
+      return cpuTicks(agent.pid) === ticks;
+    };
+    let seconds = 0;
+    while (!(await rest()) && seconds < 20) seconds++;
+    expect(seconds).toBeLessThan(20);
     await port.open();
     expect(await port.ask('guest-ping')).toEqual({ return: {} });
   });
