@@ -29,7 +29,7 @@ export function consoleScript(words: string): string {
     '#!/bin/sh',
     'main() {',
     'from=$(cd "$(dirname "$0")" && pwd)',
-    'work=$(mktemp -d /tmp/virt-trim.XXXXXX) || exit 22',
+    'work=/tmp/virt-trim-iso.$$; umask 077; mkdir "$work" || exit 22',
     'cp -R "$from"/. "$work"/ || { rm -rf "$work"; echo "virt-trim: no space in /tmp" >&2; exit 22; }',
     'cd / && umount "$from" 2>/dev/null',
     `sh "$work/in-guest.sh" ${words}; status=$?`,
