@@ -27,6 +27,9 @@ afterAll(async () => {
   await cli[Symbol.asyncDispose]();
 });
 
+/** An estimate from below: XFS counts its log and its reserve as used, and neither is allocated on the host (39 MB on this disk). */
+const leastReclaimable = (target: string): number => junk[target as keyof typeof junk].bytes * 0.9 - (target === 'sda' ? 48 * mebibyte : 0);
+
 const allocated = async (target: string): Promise<number> => (await stat(guest.disk(target).file ?? '')).blocks * 512;
 
 async function listed(): Promise<ReadableResult> {
@@ -49,7 +52,7 @@ describe('a whole Debian with two disks, systemd and the agent of its package', 
     for (const disk of before.disks) {
       expect(disk.allocationBytes).toBe(await allocated(disk.target));
       expect(disk.commitmentBytes).toBeGreaterThan(disk.capacityBytes ?? Infinity);
-      expect(disk.reclaimableBytes).toBeGreaterThan(junk[disk.target as keyof typeof junk].bytes * 0.9);
+      expect(disk.reclaimableBytes).toBeGreaterThan(leastReclaimable(disk.target));
     }
     expect(before.disks.map((disk) => disk.target).toSorted()).toEqual(['sda', 'vda']);
   });
@@ -73,7 +76,7 @@ describe('a whole Debian with two disks, systemd and the agent of its package', 
     const after = await listed();
     for (const disk of after.disks) {
       const earlier = before.disks.find((each) => each.target === disk.target);
-      expect(disk.reclaimableBytes).toBeLessThan((earlier?.reclaimableBytes ?? 0) - junk[disk.target as keyof typeof junk].bytes * 0.9);
+      expect(disk.reclaimableBytes).toBeLessThan((earlier?.reclaimableBytes ?? 0) - leastReclaimable(disk.target) + 1);
     }
     expect(after.lastTrim).toMatchObject({ status: 'ok' });
     expect((await cli.run('list')).stdout).toMatch(/debian +running +qemu-ga 7\.2\S* \(.*ago\).*ago, \d+/);
