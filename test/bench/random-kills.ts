@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writeFile } from 'node:fs/promises';
+import { identifyProcess } from '../../host/quiesce/boot-clock.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
 import { FaultyBundle } from '../vm/kill-matrix/bundle.ts';
 import { bootWatched, Lab } from '../vm/kill-matrix/lab.ts';
@@ -67,7 +68,8 @@ async function killOnce(lab: Lab, index: number, isOwn: boolean, typicalMs: numb
   const beganMs = performance.now();
   if (foreign) await lab.guest.virsh('domfsfreeze', lab.guest.uuid);
   const run = lab.quiesce(['sleep', '0.2']);
-  await sleep(afterMs);
+  if (random() < 0.75) await untilLeased(lab, run.pid, random() * 1500);
+  else await sleep(afterMs);
   const phase = ((await lab.leaseFile('phase')) ?? 'none').trim().split(' ')[0] ?? 'none';
   const deadlines = followDeadline(lab);
   let answerableMs = performance.now();
@@ -82,6 +84,16 @@ async function killOnce(lab: Lab, index: number, isOwn: boolean, typicalMs: numb
   await settle(lab);
   const floorMs = Math.max(await deadlines.stop(), answerableMs);
   return { victim, phase, ...(await lookInside(lab, foreign, beganMs, floorMs)), leftovers: await lab.leftovers() };
+}
+
+/** Waits for the lease, then so long: most of a run on a busy machine is Node's start, where a kill proves little. */
+async function untilLeased(lab: Lab, pid: number, thenMs: number): Promise<void> {
+  while (!(await lab.isLeased()) && isAlive(pid)) await sleep(20);
+  await sleep(thenMs);
+}
+
+function isAlive(pid: number): boolean {
+  return identifyProcess(pid) !== null;
 }
 
 /** Follows the lease's deadline: a run whose victim was not vital goes on and freezes later. */
