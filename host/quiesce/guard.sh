@@ -204,6 +204,14 @@ finish() {
   if owner_lives; then return; fi
   # A lease that cannot be removed (read-only) still ends here: the guest is thawed, and recover removes the rest.
   ask "${where:-${uri:--}}" "metadata $uuid $namespace --remove --live"
+  case $answer in
+  '' | *"metadata not found"* | *"failed to get domain"* | *"Domain not found"* | *"is not running"* | *"is not active"*) ;;
+  *)
+    # libvirt is away: the mark would stay, and keep others from the guest. After a minute `recover` has to find it.
+    unmarked=$((unmarked + 1))
+    [ $unmarked -gt 60 ] || return
+    ;;
+  esac
   rm -rf "$leases/.gone.$id"
   mv "$lease" "$leases/.gone.$id" && rm -rf "$leases/.gone.$id"
   [ -z "$unit" ] || systemctl --no-block stop "$unit.timer"
@@ -245,7 +253,7 @@ run() {
   { read -r current </proc/sys/kernel/random/boot_id; } 2>/dev/null || current=''
   rebooted=no
   [ "$current" = "$boot" ] || rebooted=yes
-  first='' lost=0 total=0 before='' result='' where='' rounds=0 looked=0 seen='' complaint=''
+  first='' lost=0 total=0 before='' result='' where='' rounds=0 looked=0 seen='' complaint='' orphaned=0 unmarked=0
   exec 9<.
   if ! still_here; then exit 0; fi
   confirm=asleep
@@ -301,11 +309,15 @@ run() {
 
 # Removes a lease under which nothing is frozen and nobody works any more.
 abandon() {
+  # The owner's last virsh may still be at it (setting the mark), after its death.
+  orphaned=$((orphaned + 1))
+  if [ $orphaned -lt 4 ]; then nap 100 && return; fi
   flock 9
   if still_here && read -r phase _ <phase; then
     case $phase in armed | refused | thawed) finish ;; esac
   fi
   flock -u 9
+  nap 100
 }
 
 # One attempt under the lock, and a pause.

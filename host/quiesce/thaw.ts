@@ -149,11 +149,18 @@ export async function releaseHeld(held: Held): Promise<AppError | null> {
   }
 }
 
-/** A domain that has gone takes its live metadata with it; whatever else goes wrong, `recover` finds the mark. */
+const markTries = 3;
+
+/** A domain that has gone takes its live metadata with it; where libvirt cannot be reached, `recover` finds the mark. */
 async function removeMark(held: Held): Promise<void> {
   const command = removeMarkCommand(held.ref.uuid);
-  if (held.session.usable) await held.session.run(command, 10_000);
-  else await held.connection.runAll([command]).catch((error: unknown) => toAppError(error));
+  if (held.session.usable && (await held.session.run(command, 10_000)).ok) return;
+  for (let tries = 0; tries < markTries; tries += 1) {
+    const answers = await held.connection.runAll([command]).catch((error: unknown) => toAppError(error));
+    // An answer of libvirt's own, whatever it is, is the last word: removed, or not there.
+    if (!(answers instanceof AppError) && answers[0] !== undefined && (answers[0].ok || answers[0].error.code !== 'connection-lost'))
+      return;
+  }
 }
 
 /** The command that an administrator can run where we cannot thaw. */
