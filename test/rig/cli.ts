@@ -44,6 +44,7 @@ export class Cli implements AsyncDisposable {
       reject: false,
       env: this.env as Record<string, string>,
       stdin: 'ignore',
+      forceKillAfterDelay: false, // what it does with a SIGTERM is its own affair, however long it takes
     } as CliOptions);
   }
 
