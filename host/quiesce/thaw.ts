@@ -149,7 +149,9 @@ export async function releaseHeld(held: Held): Promise<AppError | null> {
   }
 }
 
-const markTries = 3;
+/** libvirtd may be restarting; a guest with the mark is taken for held by others until its deadline. */
+const markTries = 20;
+const markPauseMs = 500;
 
 /** A domain that has gone takes its live metadata with it; where libvirt cannot be reached, `recover` finds the mark. */
 async function removeMark(held: Held): Promise<void> {
