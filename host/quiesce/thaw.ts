@@ -162,6 +162,7 @@ async function removeMark(held: Held): Promise<void> {
     // An answer of libvirt's own, whatever it is, is the last word: removed, or not there.
     if (!(answers instanceof AppError) && answers[0] !== undefined && (answers[0].ok || answers[0].error.code !== 'connection-lost'))
       return;
+    await sleep(markPauseMs);
   }
 }
 
