@@ -203,10 +203,11 @@ describe('work that hangs', () => {
     await guest.runChecked('dd if=/dev/urandom of=/dm/dirty bs=1M count=2 2>/dev/null');
     await suspend();
     await port.ask('virt-trim-set-watchdog', { seconds: 3 });
-    port.send('{"execute":"guest-fsfreeze-freeze-list","arguments":{"mountpoints":["/mnt/sda","/dm"]},"id":"freeze"}\n');
+    port.send('{"execute":"guest-fsfreeze-freeze-list","arguments":{"mountpoints":["/loop","/dm"]},"id":"freeze"}\n');
     expect(await port.next(1500)).toBeUndefined();
     expect(await port.ask('guest-fsfreeze-status')).toEqual({ return: 'frozen' });
-    expect((await guest.run('touch /mnt/sda/probe', 20_000)).status).toBe(0);
+    // /loop is the younger mount: it was frozen first, and the write waits for the watchdog.
+    expect((await guest.run('touch /loop/probe', 20_000)).status).toBe(0);
     await resume();
     expect(await port.next(60_000)).toMatchObject({ id: 'freeze', error: { class: 'GenericError' } });
     expect(await isWritable('/dm')).toBe(true);
