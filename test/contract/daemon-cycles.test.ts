@@ -2,6 +2,8 @@ import { expect, it } from 'vitest';
 import { runCycles } from '../rig/cycles.ts';
 
 const mebibyte = 1024 ** 2;
+/** Both looks fall into the middle of work: calls in flight have timers and pipes. A leak would show once for each of some ninety cycles. */
+const inFlight = 8;
 
 it('hours of looking, recovering and trimming, pressed into seconds, leave nothing behind', async () => {
   // libvirt's test driver has no guest that could trim: each attempt ends with its reason. test/bench does it with real ones, for 24 hours.
@@ -9,8 +11,8 @@ it('hours of looking, recovering and trimming, pressed into seconds, leave nothi
   const cycles = await runCycles(['test:///default'], { hours: 2, factor: 480, config });
   expect(cycles.trims).toBeGreaterThan(10);
   expect(cycles.end.heapBytes - cycles.quarter.heapBytes).toBeLessThan(4 * mebibyte);
-  expect(cycles.end.descriptors).toBeLessThanOrEqual(cycles.quarter.descriptors);
-  expect(cycles.end.timers).toBeLessThanOrEqual(cycles.quarter.timers);
+  expect(cycles.end.descriptors).toBeLessThanOrEqual(cycles.quarter.descriptors + inFlight);
+  expect(cycles.end.timers).toBeLessThanOrEqual(cycles.quarter.timers + inFlight);
   expect(cycles.after).toMatchObject({ children: cycles.before.children, timers: cycles.before.timers });
   expect(cycles.after.descriptors).toBeLessThanOrEqual(cycles.before.descriptors);
 }, 60_000);
