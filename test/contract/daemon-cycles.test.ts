@@ -13,6 +13,7 @@ it('hours of looking, recovering and trimming, pressed into seconds, leave nothi
   expect(cycles.end.heapBytes - cycles.quarter.heapBytes).toBeLessThan(4 * mebibyte);
   expect(cycles.end.descriptors).toBeLessThanOrEqual(cycles.quarter.descriptors + inFlight);
   expect(cycles.end.timers).toBeLessThanOrEqual(cycles.quarter.timers + inFlight);
-  expect(cycles.after).toMatchObject({ children: cycles.before.children, timers: cycles.before.timers });
+  expect(cycles.after.children).toBe(cycles.before.children);
+  expect(cycles.after.timers).toBeLessThanOrEqual(cycles.before.timers); // the test runner has timers of its own, now and then
   expect(cycles.after.descriptors).toBeLessThanOrEqual(cycles.before.descriptors);
 }, 60_000);
