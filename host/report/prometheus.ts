@@ -1,6 +1,4 @@
-import { randomBytes } from 'node:crypto';
-import { open, rename, unlink } from 'node:fs/promises';
-import { AppError } from '../../shared/errors.ts';
+import { writeDurably } from '../state/durable.ts';
 import { cleanText } from '../../shared/clean-text.ts';
 import type { Monitored, MonitoredDomain } from './monitor.ts';
 
@@ -93,20 +91,5 @@ export function renderPrometheus({ at, domains, unreadable, storages }: Monitore
  * @throws AppError `io`.
  */
 export async function writeTextfile(file: string, content: string): Promise<void> {
-  const temporary = `${file}.${randomBytes(4).toString('hex')}.tmp`; // node_exporter reads *.prom only
-  try {
-    const handle = await open(temporary, 'wx', 0o644);
-    try {
-      await handle.writeFile(content);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (cause) {
-    await unlink(temporary).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
-    });
-    throw new AppError('io', `${file}: cannot be written: ${(cause as Error).message}`, { cause, context: { file } });
-  }
+  await writeDurably(file, content, 0o644, 'io'); // its temporary file ends in .tmp: node_exporter reads *.prom only
 }
