@@ -23,6 +23,21 @@ static void keep(JSRuntime *runtime, void *opaque, void *data)
     (void)data;
 }
 
+static JSValue is_plain(JSContext *context, JSValueConst self, int argc, JSValueConst *argv)
+{
+    (void)self;
+    (void)argc;
+    struct bytes bytes;
+    if (bytes_borrow(context, argv[0], &bytes))
+        return JS_EXCEPTION;
+    size_t at = 0;
+    while (at < bytes.length && (bytes.data[at] == '\n' || (bytes.data[at] >= 0x20 && bytes.data[at] <= 0x7e)))
+        at++;
+    int plain = at == bytes.length;
+    bytes_release(context, &bytes);
+    return JS_NewBool(context, plain);
+}
+
 static void die(void)
 {
     JSValue exception = JS_GetException(ctx);
@@ -47,6 +62,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     JSValue global = JS_GetGlobalObject(ctx);
     JSValue args[3] = { JS_NewArrayBuffer(ctx, counters, sizeof(counters), keep, NULL, 0), JS_UNDEFINED, JS_UNDEFINED };
     JS_SetPropertyStr(ctx, global, "__c", JS_NewTypedArray(ctx, 3, args, JS_TYPED_ARRAY_UINT8));
+    JS_SetPropertyStr(ctx, global, "isPlain", JS_NewCFunction(ctx, is_plain, "isPlain", 1));
     JSValue script = JS_ReadObject(ctx, fuzz_bytecode, fuzz_bytecode_size, JS_READ_OBJ_BYTECODE);
     if (JS_IsException(script) || JS_IsException(JS_EvalFunction(ctx, script)))
         die();

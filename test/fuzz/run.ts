@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,63 +8,111 @@ import { parseArgs } from 'node:util';
 import { buildFuzzer } from './build.ts';
 
 /**
- * `npx tsx test/fuzz/run.ts [--runs 50000000] [--seconds N] [--work DIRECTORY]`: builds the fuzzer (Debian: clang libclang-rt-14-dev) and lets
- * it go on from the kept corpus. Prints the coverage curve, one line per doubling of the executions, and stops at the first report. At the
- * end the corpus is minimised into test/fuzz/corpus.
+ * `npx tsx test/fuzz/run.ts [--runs 50000000] [--seconds N] [--processes 1] [--work DIRECTORY]`: builds the fuzzer (Debian: clang
+ * libclang-rt-14-dev) and lets it go on from the kept corpus, several processes on one corpus if asked. Prints the coverage curve, one
+ * line per doubling of the executions of all processes, and stops at the first report or at Ctrl-C. At the end the corpus is minimised into
+ * test/fuzz/corpus.
  */
 const here = import.meta.dirname;
-const { values } = parseArgs({ options: { runs: { type: 'string' }, seconds: { type: 'string' }, work: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string' },
+    seconds: { type: 'string' },
+    processes: { type: 'string', default: '1' },
+    work: { type: 'string' },
+  },
+});
 const work = values.work ?? mkdtempSync(join(tmpdir(), 'virt-trim-fuzz-'));
+const processes = Number(values.processes);
 const kept = resolve(here, 'corpus');
 const corpus = join(work, 'corpus');
 
-/** Leaks cannot be told from what the engine keeps; the stack depot and a long quarantine only cost time. */
-const asan = 'detect_leaks=0:malloc_context_size=2:quarantine_size_mb=8:detect_stack_use_after_return=0';
+/** Leaks cannot be told from what the engine keeps; stacks of allocations and a long quarantine only cost time. */
+const asan = 'detect_leaks=0:malloc_context_size=0:quarantine_size_mb=1:detect_stack_use_after_return=0';
+
+const children = new Set<ChildProcess>();
+process.on('SIGINT', () => {
+  for (const child of children) child.kill('SIGINT');
+});
 
 function fuzz(program: string, args: readonly string[], onLine: (line: string) => void): Promise<number> {
   const child = spawn(program, args, { cwd: work, env: { ...process.env, ASAN_OPTIONS: asan }, stdio: ['ignore', 'ignore', 'pipe'] });
+  children.add(child);
   createInterface({ input: child.stderr }).on('line', onLine);
   return new Promise((end) => {
-    child.once('exit', (status) => end(status ?? 1));
+    child.once('exit', (status) => {
+      children.delete(child);
+      end(status ?? 1);
+    });
   });
+}
+
+/** The curve over all processes: executions added up, the widest coverage of one. */
+class Curve {
+  private readonly executions: number[] = [];
+  private next = 1024;
+  private last = '';
+
+  take(index: number, line: string): boolean {
+    const match = /^#(\d+)\s.*\bft: (\d+) corp: (\d+)/.exec(line);
+    if (match === null) return false;
+    this.executions[index] = Number(match[1]);
+    const all = this.total;
+    this.last = `${all} executions: ${match[2]} features, ${match[3]} inputs\n`;
+    if (all >= this.next) process.stdout.write(this.last);
+    while (this.next <= all) this.next *= 2;
+    return true;
+  }
+
+  get total(): number {
+    return this.executions.reduce((sum, it) => sum + it, 0);
+  }
+
+  end(): void {
+    process.stdout.write(`the last: ${this.last}`);
+  }
 }
 
 mkdirSync(corpus, { recursive: true });
 for (const name of readdirSync(kept)) copyFileSync(join(kept, name), join(corpus, name));
 const program = await buildFuzzer(work);
-let next = 1024;
-const report: string[] = [];
-const status = await fuzz(
-  program,
-  [
-    '-detect_leaks=0',
-    '-max_len=160',
-    '-len_control=0',
-    `-dict=${resolve(here, 'dictionary')}`,
-    ...(values.runs === undefined ? [] : [`-runs=${values.runs}`]),
-    `-max_total_time=${values.seconds ?? (values.runs === undefined ? '600' : '0')}`,
-    '-print_final_stats=1',
-    'corpus',
-  ],
-  (line) => {
-    const match = /^#(\d+)\s.*\bft: (\d+) corp: (\d+)/.exec(line);
-    if (match !== null && Number(match[1]) >= next) {
-      process.stdout.write(`${match[1]} executions: ${match[2]} features, ${match[3]} inputs\n`);
-      while (next <= Number(match[1])) next *= 2;
-    } else if (line.startsWith('stat::')) {
-      process.stdout.write(`${line}\n`);
-    } else if (match === null) {
-      report.push(line);
-    }
-  },
+const curve = new Curve();
+const runs = values.runs === undefined ? [] : [`-runs=${Math.ceil(Number(values.runs) / processes)}`];
+const statuses = await Promise.all(
+  Array.from({ length: processes }, async (_, index) => {
+    const report: string[] = [];
+    const status = await fuzz(
+      program,
+      [
+        '-detect_leaks=0',
+        '-max_len=128',
+        '-len_control=0',
+        '-reload=1',
+        // The quicker of two inputs that show the same is gone on from more often.
+        '-entropic_scale_per_exec_time=1',
+        `-dict=${resolve(here, 'dictionary')}`,
+        ...runs,
+        `-max_total_time=${values.seconds ?? (values.runs === undefined ? '600' : '0')}`,
+        '-print_final_stats=1',
+        'corpus',
+      ],
+      (line) => {
+        if (line.startsWith('stat::')) process.stdout.write(`${index}: ${line}\n`);
+        else if (!curve.take(index, line)) report.push(line);
+      },
+    );
+    if (status !== 0) process.stderr.write(`${report.slice(-40).join('\n')}\n`);
+    return status;
+  }),
 );
-if (status === 0) {
+curve.end();
+// Of libFuzzer, at an interrupt: 72.
+process.exitCode = statuses.find((status) => status !== 0 && status !== 72) ?? 0;
+if (process.exitCode === 0) {
   const smallest = join(work, 'minimised');
+  rmSync(smallest, { recursive: true, force: true });
   mkdirSync(smallest);
   await fuzz(program, ['-detect_leaks=0', '-merge=1', 'minimised', 'corpus'], () => undefined);
   for (const name of readdirSync(kept)) rmSync(join(kept, name));
   for (const name of readdirSync(smallest)) copyFileSync(join(smallest, name), join(kept, name));
-} else {
-  process.stderr.write(`${report.slice(-40).join('\n')}\n`);
 }
-process.exitCode = status;
