@@ -200,13 +200,15 @@ describe('work that hangs', () => {
   });
 
   test('a freeze that hangs: what is frozen already is thawed at the deadline, and the rest when it can be', async () => {
+    // The youngest mount is frozen first: /loop, so that the freeze hangs with something frozen. A test before this one mounted /dm anew.
+    await guest.runChecked('umount /bind /loop; mount -t ext4 /dev/loop0 /loop; mount --bind /mnt/vda /bind');
     await guest.runChecked('dd if=/dev/urandom of=/dm/dirty bs=1M count=2 2>/dev/null');
     await suspend();
     await port.ask('virt-trim-set-watchdog', { seconds: 3 });
     port.send('{"execute":"guest-fsfreeze-freeze-list","arguments":{"mountpoints":["/loop","/dm"]},"id":"freeze"}\n');
     expect(await port.next(1500)).toBeUndefined();
     expect(await port.ask('guest-fsfreeze-status')).toEqual({ return: 'frozen' });
-    // /loop is the younger mount: it was frozen first, and the write waits for the watchdog.
+    // The write to /loop waits for the watchdog.
     expect((await guest.run('touch /loop/probe', 20_000)).status).toBe(0);
     await resume();
     expect(await port.next(60_000)).toMatchObject({ id: 'freeze', error: { class: 'GenericError' } });
