@@ -2,18 +2,20 @@ import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import type { Config } from '../policy/config.ts';
 import type { Clock } from '../schedule/clock.ts';
-import { TrimQueue, type QueueLimits } from '../trim/queue.ts';
+import { TrimQueue } from '../trim/queue.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { recoverEverywhere } from './chores.ts';
 import { Engine } from './engine.ts';
-import { Hypervisor, isConnectionCode } from './hypervisor.ts';
+import { Hypervisor } from './hypervisor.ts';
 import { tellEvent } from './journal.ts';
+import { defaultLimits, limitsOf, urisOf } from './limits.ts';
 import { ServiceMemory } from './memory.ts';
 import { newSources, planDomain, planFleet, type Planned, type PlanSources } from './planner.ts';
 import { PressureGate } from './pressure.ts';
 import { Runner } from './runner.ts';
 import type { DaemonStatus } from './status.ts';
 import type { Target } from './target.ts';
+import { Voice } from './voice.ts';
 
 export interface DaemonParts {
   readonly clock: Clock;
@@ -28,26 +30,9 @@ export interface DaemonParts {
   readonly spreadMissed: boolean;
 }
 
-export const defaultLimits = { perHypervisor: 4, perBackend: 2, ioPressure: 50 } as const;
-/** More than this at once no machine needs. */
-const totalAtOnce = 1000;
 /** So long the first look at a hypervisor may hold up the start; one that takes longer is served when it answers. */
 const startMs = 15_000;
 const pressureEveryMs = 5000;
-
-export function limitsOf({ limits }: Config): QueueLimits {
-  return {
-    total: totalAtOnce,
-    perHypervisor: limits.perHypervisor?.value ?? defaultLimits.perHypervisor,
-    perBackend: limits.perBackend?.value ?? defaultLimits.perBackend,
-  };
-}
-
-/** The connections to serve: `-c`, then the configuration, then libvirt's default. */
-export function urisOf(given: readonly string[], config: Config): readonly string[] {
-  if (given.length > 0) return [...new Set(given)];
-  return config.connections === null ? [''] : [...new Set(config.connections.value)];
-}
 
 /** All hypervisors, what is planned for their domains, and who does it. It touches neither signals nor systemd (run.ts does). */
 export class Daemon {
@@ -66,13 +51,12 @@ export class Daemon {
   #planned = new Map<string, Planned>();
   #endMinutes = (): void => undefined;
   #unwatch = (): void => undefined;
-  /** Hypervisors that were said to be down. */
-  readonly #saidDown = new Set<string>();
-  readonly #excluded = new Map<string, string>();
+  readonly #voice: Voice;
 
   constructor(parts: DaemonParts) {
     const { clock, memory, log, stateDirectory } = parts;
     this.#parts = parts;
+    this.#voice = new Voice(log);
     this.#sources = newSources(parts.config, parts.env);
     const threshold = parts.config.limits.ioPressure?.value ?? defaultLimits.ioPressure;
     this.#pressure = new PressureGate(clock, threshold, (name) => this.#hypervisors.get(name)?.place.isLocal === true);
@@ -131,8 +115,8 @@ export class Daemon {
         const wasDown = hypervisor.down !== null;
         // One that hangs is asked a second time before its trims lose their places.
         const reached = (await hypervisor.look(this.#soft.signal)) || (await hypervisor.look(this.#soft.signal));
-        this.#sayReach(hypervisor);
-        if (!reached) this.#giveUpPlaces(hypervisor);
+        this.#voice.sayReach(hypervisor);
+        if (!reached) this.#voice.sayPlacesGiven(hypervisor, this.#engine.giveUpPlaces(hypervisor.name));
         await this.#plan();
         if (reached && wasDown) this.#engine.hurry(hypervisor.name);
       }),
@@ -168,7 +152,7 @@ export class Daemon {
     if (this.#soft.signal.aborted) return;
     const planned = await planFleet(this.hypervisors, this.#sources);
     this.#planned = new Map(planned.map((each) => [each.target.key, each]));
-    for (const { target, policy } of planned) this.#sayExcluded(target, policy === null);
+    for (const { target, policy } of planned) this.#voice.sayExcluded(target, policy === null);
     this.#engine.update(planned.map(({ target }) => target));
     this.#parts.memory.forgetGone(this.#parts.clock.now());
     await this.#parts.memory.save();
@@ -189,7 +173,7 @@ export class Daemon {
       const error = toAppError(thrown);
       if (error.code === 'interrupted' || error.code === 'internal') throw thrown;
       hypervisor.fault(error);
-      this.#sayReach(hypervisor);
+      this.#voice.sayReach(hypervisor);
       return error.message;
     }
   }
@@ -217,38 +201,6 @@ export class Daemon {
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code !== 'interrupted') this.#parts.log.error({ event: 'internal', code: error.code }, error.message);
-    }
-  }
-
-  #giveUpPlaces({ name }: Hypervisor): void {
-    const domains = this.#engine.giveUpPlaces(name);
-    if (domains.length === 0) return;
-    this.#parts.log.warn(
-      { event: 'places', hypervisor: name, domains },
-      'it does not answer: others no longer wait for what was begun there',
-    );
-  }
-
-  #sayReach(hypervisor: Hypervisor): void {
-    const { name, down, domains } = hypervisor;
-    const { log } = this.#parts;
-    if (down !== null && isConnectionCode(down.code) && !this.#saidDown.has(name)) {
-      this.#saidDown.add(name);
-      log.error(
-        { event: 'hypervisor-down', hypervisor: name, code: down.code },
-        `${down.message} (tried every minute; its domains are trimmed when it is back)`,
-      );
-    } else if (down === null && this.#saidDown.delete(name)) {
-      log.info({ event: 'hypervisor-up', hypervisor: name, domains: domains.length }, 'it answers again');
-    }
-  }
-
-  #sayExcluded(target: Target, broken: boolean): void {
-    if (!broken || target.excluded === null) {
-      this.#excluded.delete(target.key);
-    } else if (this.#excluded.get(target.key) !== target.excluded) {
-      this.#excluded.set(target.key, target.excluded);
-      this.#parts.log.error({ event: 'settings', domain: target.name }, `${target.excluded}; it is not trimmed until that is mended`);
     }
   }
 

@@ -1,50 +1,9 @@
-import type { Clock } from '../schedule/clock.ts';
-import { describeWait, type Claim, type TrimQueue, type Turn } from '../trim/queue.ts';
+import { describeWait, type Claim, type Turn } from '../trim/queue.ts';
 import { toAppError } from '../../shared/errors.ts';
-import type { ServiceMemory } from './memory.ts';
-import { planNext, putOff, tolerableLateMs, type NextRun } from './next-run.ts';
-import type { AttemptEnd, EngineEvent, RunReason, Target } from './target.ts';
-
-export interface EngineParts {
-  readonly clock: Clock;
-  readonly queue: TrimQueue;
-  readonly memory: ServiceMemory;
-  /** Whether missed runs are spread over a window that begins now, or begun at once (and still one after the other, within the limits). */
-  readonly spreadMissed: boolean;
-  /** Reads the domain again before it takes a place: its policy, its disks. A string says why it cannot be read now. */
-  readonly prepare: (target: Target, signal: AbortSignal) => Promise<Target | string>;
-  /** Asked again when it has its place: a string says why the hypervisor cannot be reached any more. */
-  readonly obstacle: (target: Target) => string | null;
-  /** Does the work. Never rejects but for `interrupted` and `internal`. */
-  readonly trim: (
-    target: Target,
-    run: { readonly reason: RunReason; readonly due: number; readonly waitedMs: number },
-  ) => Promise<AttemptEnd>;
-  readonly tell: (event: EngineEvent) => void;
-  /** Something went wrong that no code of ours foresaw. */
-  readonly fail: (error: unknown) => void;
-}
-
-/** A domain's place in the plan. */
-interface Entry {
-  target: Target;
-  phase: 'idle' | 'preparing' | 'waiting' | 'running';
-  /** The occurrence that is next to be served, and when it is begun; null where there is none. */
-  next: NextRun | null;
-  attempts: number;
-  /** While it waits its turn. */
-  claim: Claim | null;
-  /** While it has its place. */
-  turn: Turn | null;
-  leave: AbortController;
-  /** Why it was put off, as last told. */
-  told: string | null;
-}
-
-/** When its next run begins; Infinity where there is none. */
-function beginOf(entry: Entry): number {
-  return entry.next?.at ?? Infinity;
-}
+import type { EngineParts } from './engine-parts.ts';
+import { beginOf, newEntry, type Entry } from './entry.ts';
+import { planNext, putOff, tolerableLateMs } from './next-run.ts';
+import type { AttemptEnd, RunReason, Target } from './target.ts';
 
 /** While a hypervisor cannot be reached. */
 const unreachableRetryMs = 60_000;
@@ -114,16 +73,7 @@ export class Engine {
     memory.see(target.key, now);
     const entry = this.#entries.get(target.key);
     if (entry === undefined) {
-      const fresh: Entry = {
-        target,
-        phase: 'idle',
-        next: null,
-        attempts: 0,
-        claim: null,
-        turn: null,
-        leave: new AbortController(),
-        told: null,
-      };
+      const fresh = newEntry(target);
       this.#entries.set(target.key, fresh);
       this.#plan(fresh, now);
     } else {

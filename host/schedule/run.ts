@@ -1,7 +1,7 @@
 import { statusOfOutcomes } from '../commands/exit-status.ts';
 import { exitStatus, type CommandContext } from '../commands/context.ts';
 import { Hypervisor } from '../daemon/hypervisor.ts';
-import { urisOf } from '../daemon/daemon.ts';
+import { urisOf } from '../daemon/limits.ts';
 import { newSources, planFleet, type Planned } from '../daemon/planner.ts';
 import { readStatus, type DaemonStatus } from '../daemon/status.ts';
 import { loadConfig } from '../policy/config.ts';

@@ -8,7 +8,7 @@ import type { Hypervisor } from '../../../host/daemon/hypervisor.ts';
 import { parsePressure, PressureGate } from '../../../host/daemon/pressure.ts';
 import { attemptEnd } from '../../../host/daemon/runner.ts';
 import { discardMounts, explainSelfTrim } from '../../../host/daemon/self-trim.ts';
-import { limitsOf, urisOf } from '../../../host/daemon/daemon.ts';
+import { limitsOf, urisOf } from '../../../host/daemon/limits.ts';
 import { readDaemonOptions } from '../../../host/daemon/options.ts';
 import type { Domain } from '../../../host/libvirt/domains.ts';
 import type { TrimCode } from '../../../host/trim/schema.ts';
