@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import { parseDomainXml } from '../libvirt/domain-xml.ts';
 import { runThroughAgent } from './agent-exec.ts';
 import { attachChannel, detachChannel, readXmls } from './channel.ts';
@@ -69,7 +69,14 @@ async function throughAgent(run: InstallRun, agent: AgentChoice): Promise<void> 
   const payload = await livePayload(run, 'install', agent);
   const program = selfExtracting(payload, run.journal.record.id, ['upgrade', agent]);
   const timeoutSeconds = run.options.timeoutSeconds;
-  run.brought = await runThroughAgent(run.client, run.ref.uuid, program, run.journal.record.id, { timeoutSeconds, signal: run.signal });
+  await run.journal.note({ guestActs: true });
+  try {
+    run.brought = await runThroughAgent(run.client, run.ref.uuid, program, run.journal.record.id, { timeoutSeconds, signal: run.signal });
+  } catch (thrown) {
+    // What said that it failed has put back what it had begun.
+    if (toAppError(thrown).context['guestStatus'] !== undefined) await run.journal.note({ guestActs: false });
+    throw thrown;
+  }
 }
 
 async function attachIso(run: InstallRun, step: Extract<Step, { kind: 'attach-iso' }>): Promise<void> {
@@ -160,10 +167,11 @@ export async function executeStep(run: InstallRun, step: Step): Promise<void> {
     case 'attach-iso':
       return attachIso(run, step);
     case 'ask-console':
+      await run.journal.note({ guestActs: true });
       run.say(`${run.ref.name}: as root on its console type:\n  ${step.line}`);
       return;
     case 'start':
-      await run.journal.note({ started: true });
+      await run.journal.note({ started: true, guestActs: run.journal.notes.medium !== null });
       await run.connection.run(['start', run.ref.uuid], { timeoutMs: 120_000 });
       return;
     case 'await-agent':

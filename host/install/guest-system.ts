@@ -15,13 +15,29 @@ function refuse(message: string): AppError {
   return new AppError('refused', message);
 }
 
+const encryptions: Readonly<Record<string, string>> = { crypto_LUKS: 'LUKS', BitLocker: 'BitLocker' };
+
+/** libguestfs' list-filesystems leaves out what is encrypted (seen with 1.48): each device is asked. */
+async function findEncryption(fish: Guestfish): Promise<string | null> {
+  for (const list of ['list-devices', 'list-partitions', 'lvs']) {
+    const devices = (await fish.run(quickMs, `-${list}`)).split('\n').filter((line) => devicePattern.test(line));
+    for (const device of devices) {
+      const found = encryptions[(await fish.run(quickMs, '-vfs-type', device)).trim()];
+      if (found !== undefined) return found;
+    }
+  }
+  return null;
+}
+
 async function onlyRoot(fish: Guestfish): Promise<string> {
   const roots = (await fish.run(quickMs, 'inspect-os')).split('\n').filter((line) => line !== '');
   const [root, second] = roots;
   if (root === undefined) {
-    const filesystems = await fish.run(quickMs, 'list-filesystems');
-    if (/: crypto_LUKS$/m.test(filesystems))
-      throw refuse('the disk is encrypted inside the guest (LUKS): its files cannot be reached from outside; use --via ssh or iso');
+    const encryption = await findEncryption(fish);
+    if (encryption !== null)
+      throw refuse(
+        `the disk is encrypted inside the guest (${encryption}): its files cannot be reached from outside; start it and use --via ssh or iso`,
+      );
     throw refuse('no operating system was found in the images: the disk is empty, encrypted or of a kind that libguestfs does not know');
   }
   if (second !== undefined) throw refuse('more than one operating system was found in the images: use --via ssh or iso');

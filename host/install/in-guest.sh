@@ -124,7 +124,17 @@ enable_service() {
   systemd)
     # A unit without [Install] is started by udev when the port appears (Debian's qemu-guest-agent); that is no failure.
     systemctl is-enabled "$name" >/dev/null 2>&1 || systemctl enable "$name" >>$log 2>&1 || true
-    if [ "$mode" = live ]; then systemctl daemon-reload && systemctl restart --no-block "$name"; fi
+    if [ "$mode" = live ]; then
+      # The port may be older than the rule that makes a unit of its device, to which Debian's agent is bound.
+      if have udevadm; then
+        { udevadm control --reload; udevadm trigger --subsystem-match=virtio-ports; udevadm settle --timeout=30; } >>$log 2>&1
+      fi
+      # Without the port a unit that is bound to it would keep us waiting.
+      wait=--no-block
+      [ -e /dev/virtio-ports/org.qemu.guest_agent.0 ] && wait=
+      # shellcheck disable=SC2086 # one option or none
+      systemctl daemon-reload && systemctl restart $wait "$name"
+    fi
     ;;
   openrc)
     rc-update add "$name" default >>$log 2>&1
@@ -162,7 +172,9 @@ disable_service() {
 install_qemu_ga() {
   manager=$(package_manager)
   [ -n "$manager" ] || return 20
+  had=no
   if have qemu-ga; then
+    had=yes
     enable_service qemu-guest-agent
     if [ $upgrade = no ]; then return 0; fi
   fi
@@ -179,7 +191,8 @@ install_qemu_ga() {
   packages "$manager" >$state/after
   sort $state/before $state/before $state/after | uniq -u | while read -r name; do brought "package $name"; done
   rm -f $state/before $state/after
-  brought "service qemu-guest-agent"
+  # An upgrade's service was there before: it is not ours to take away.
+  [ $had = yes ] || brought "service qemu-guest-agent"
   enable_service qemu-guest-agent
 }
 

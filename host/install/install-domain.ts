@@ -67,7 +67,7 @@ async function failed(run: InstallRun, error: AppError, steps: StepResult[], at:
         ? verb === 'install'
           ? '; the agent is in the image; look at its service in the guest, or take it out again: virt-trim agent remove'
           : ''
-        : '; everything is as it was';
+        : `; ${outcome.remark ?? 'everything is as it was'}`;
   const results = steps.map((step, index): StepResult => {
     if (index > at) return step;
     return { ...step, status: index === at ? 'failed' : outcome.how === 'undone' ? 'undone' : 'done' };

@@ -41,6 +41,8 @@ const notes = z.object({
   ssh: z.nullable(z.string()),
   sshConfig: z.nullable(z.string()),
   insideGuest: z.boolean(),
+  /** The guest acts by itself on what it was given (a seed at its boot, a line that somebody types, a program of its agent's): out of our reach. */
+  guestActs: z._default(z.boolean(), false),
   started: z.boolean(),
 });
 export type Notes = z.infer<typeof notes>;
@@ -56,6 +58,7 @@ export const noNotes: Notes = {
   ssh: null,
   sshConfig: null,
   insideGuest: false,
+  guestActs: false,
   started: false,
 };
 

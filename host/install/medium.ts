@@ -3,6 +3,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { XMLSerializer } from '@xmldom/xmldom';
 import type { Connection } from '../libvirt/connection.ts';
+import type { Domain } from '../libvirt/domains.ts';
 import { attribute, child, children, parseXml } from '../libvirt/xml.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { withXmlFile } from './channel.ts';
@@ -74,13 +75,24 @@ export async function showMedium(run: InstallRun, file: string): Promise<void> {
 export async function seedMedium(run: InstallRun, file: string): Promise<void> {
   const { connection, ref, situation } = run;
   await chmod(file, 0o644);
-  const bus = (situation.domain.machine ?? '').includes('q35') ? 'sata' : 'ide';
-  const taken = situation.domain.disks.map((disk) => disk.target);
-  const target = freeTarget(taken, bus === 'sata' ? 'sd' : 'hd');
-  await run.journal.note({ medium: { target, file, how: 'attached-config' } });
-  await withXmlFile(run.journal.directory, imageDeviceXml({ file, device: 'cdrom', bus, target }), (xml) =>
+  const device = seedDevice(situation.domain, file);
+  await run.journal.note({ medium: { target: device.target, file, how: 'attached-config' } });
+  await withXmlFile(run.journal.directory, imageDeviceXml(device), (xml) =>
     connection.run(['attach-device', ref.uuid, xml, '--config'], { timeoutMs: 30_000 }),
   );
+}
+
+/**
+ * On the bus of the guest's own disk, which it has a driver for: Debian's cloud kernel has none for SATA, where a CD drive of q35 would be,
+ * and a label is found on any disk. SATA and IDE disks are never read-only: there it is a CD drive.
+ */
+export function seedDevice({ disks }: Pick<Domain, 'disks'>, file: string): ImageDevice {
+  const bus = disks.find((disk) => disk.device === 'disk')?.bus ?? 'virtio';
+  const taken = disks.map((disk) => disk.target);
+  if (bus === 'virtio') return { file, device: 'disk', bus, target: freeTarget(taken, 'vd') };
+  if (bus === 'scsi' || bus === 'usb') return { file, device: 'disk', bus, target: freeTarget(taken, 'sd') };
+  if (bus === 'ide') return { file, device: 'cdrom', bus, target: freeTarget(taken, 'hd') };
+  return { file, device: 'cdrom', bus: 'sata', target: freeTarget(taken, 'sd') };
 }
 
 function diskElement(xml: string, target: string, file: string): string | null {

@@ -211,6 +211,11 @@ export function planInstall(situation: Situation, options: PlanOptions): Plan {
   if (agent !== null && !options.upgrade) {
     return { verdict: 'present', reason: `${agent.kind} ${agent.info.version} answers already; --upgrade replaces it with a newer one` };
   }
+  if (agent !== null && options.agent !== null && options.agent !== agent.kind)
+    return refuse(
+      'refused',
+      `${agent.kind} ${agent.info.version} answers, and two agents cannot share the port: take that one out first, then install ${options.agent}`,
+    );
   if (agent?.frozen === 'frozen') return refuse('agent-frozen', 'its file systems are frozen: nothing can be installed now');
   if (situation.agentProblem !== null && options.via === null)
     return refuse(
@@ -218,12 +223,14 @@ export function planInstall(situation: Situation, options: PlanOptions): Plan {
       `an agent is connected and does not answer (${situation.agentProblem}); restart it in the guest, or name a way with --via`,
     );
   if (domain.state !== 'running' && domain.state !== 'shut off') return refuse('domain-not-running', `it is ${domain.state}`, true);
+  // An upgrade is one of the agent that is there.
+  const kept = agent === null || agent.kind === 'unknown' ? options : { ...options, agent: agent.kind };
   const verdicts = judgeWays(situation, options);
   const asked = options.via ?? (agent !== null && options.upgrade && options.ssh === null ? 'agent' : null);
   if (asked !== null) {
     const verdict = verdicts.find((one) => one.way === asked);
     if (verdict?.possible !== true) return refuse('way-impossible', `${asked}: ${verdict?.reason ?? ''}`);
-    return { verdict: 'go', attempts: [attempt(asked, situation, options)] };
+    return { verdict: 'go', attempts: [attempt(asked, situation, kept)] };
   }
   const possible = verdicts.filter((verdict) => verdict.possible && unasked.includes(verdict.way as Way));
   if (possible.length === 0) {
@@ -232,5 +239,5 @@ export function planInstall(situation: Situation, options: PlanOptions): Plan {
       .map(({ way, possible: yes, reason }) => `${way}: ${yes ? `possible with --via ${way}` : reason}`);
     return refuse('no-way', `no way that needs nobody: ${reasons.join('; ')}`, true);
   }
-  return { verdict: 'go', attempts: possible.map(({ way }) => attempt(way as Way, situation, options)) };
+  return { verdict: 'go', attempts: possible.map(({ way }) => attempt(way as Way, situation, kept)) };
 }

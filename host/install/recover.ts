@@ -41,7 +41,7 @@ export async function recoverInstall(journal: Journal, directory: string): Promi
     const connection = new Connection(record.uri);
     const outcome = await undoInstall({ connection, ref: record, journal, stateDirectory: directory });
     if (outcome.problems.length > 0) return { ...describe(journal), status: 'failed', reason: outcome.problems.join('; ') };
-    return { ...describe(journal), status: outcome.how, reason: null };
+    return { ...describe(journal), status: outcome.how, reason: outcome.remark };
   } catch (thrown) {
     return { ...describe(journal), status: 'failed', reason: toAppError(thrown).message };
   }
@@ -66,7 +66,7 @@ export function recoveredLine({ name, verb, via, step, status, reason }: Recover
   const what = `${cleanText(name)}: agent ${verb} (${via})`;
   switch (status) {
     case 'undone':
-      return `${what} was interrupted (${step}); everything is as it was`;
+      return `${what} was interrupted (${step}); ${reason ?? 'everything is as it was'}`;
     case 'finished':
       return `${what} was interrupted (${step}) while the image was written; it is finished now; prove it: virt-trim agent install ${name}`;
     case 'running':

@@ -3,6 +3,7 @@ import { parseDomainXml } from '../libvirt/domain-xml.ts';
 import type { DomainRef } from '../libvirt/domains.ts';
 import { commitOverlay } from '../libvirt/qemu-img.ts';
 import { toAppError } from '../../shared/errors.ts';
+import { cleanText } from '../../shared/clean-text.ts';
 import { detachChannel, readXmls, restoreXml } from './channel.ts';
 import type { Journal } from './journal.ts';
 import { takeMedium } from './medium.ts';
@@ -13,6 +14,8 @@ import { runOverSsh } from './ssh.ts';
 export interface UndoOutcome {
   /** `finished`: the images were past the point of no return, and the change was brought to its end. */
   readonly how: 'undone' | 'finished';
+  /** What may have happened where we cannot undo it, in words; null where nothing can have. */
+  readonly remark: string | null;
   /** What is left and could not be put back, in words. Where there are any the journal stays, for `recover`. */
   readonly problems: readonly string[];
 }
@@ -130,7 +133,17 @@ export async function undoInstall(context: UndoContext): Promise<UndoOutcome> {
   const { notes } = context.journal;
   if (notes.started) problems.push(...(await leftRunning(context)));
   if (problems.length === 0) await context.journal.close();
-  return { how: notes.committed ? 'finished' : 'undone', problems };
+  return { how: notes.committed ? 'finished' : 'undone', remark: notes.guestActs ? remark(context) : null, problems };
+}
+
+function remark({ journal, ref }: UndoContext): string {
+  const { via, verb } = journal.record;
+  const cause = {
+    agent: 'what the upgrade did in the guest, where it may still be at work, stays',
+    'cloud-init': 'the guest has booted with the seed, and what it did with it stays',
+  }[via];
+  const words = cause ?? `if the line was typed on its console, that ${verb} stays`;
+  return `XML and devices are as they were; ${words}: look with virt-trim agent status ${cleanText(ref.name)}`;
 }
 
 async function leftRunning(context: UndoContext): Promise<string[]> {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { chmod, copyFile, mkdir, readFile, readdir, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -10,6 +11,7 @@ import type { Guest } from '../../host/demo/guest.ts';
 import type { Hypervisor } from '../../host/demo/hypervisor.ts';
 import { findProgramFile } from '../../host/demo/program-file.ts';
 import { runChecked } from '../../host/demo/run-checked.ts';
+import { switchRootInitrd } from '../vm/install-guests.ts';
 
 export type Release = 'bookworm' | 'trixie';
 
@@ -53,9 +55,9 @@ async function configure(root: string, directory: string): Promise<void> {
   await copyFile(path.join(root, 'etc/ssh/ssh_host_ed25519_key.pub'), path.join(directory, 'host-key.pub'));
 }
 
-async function build(release: Release, directory: string): Promise<void> {
+async function build(release: Release, extra: string, directory: string): Promise<void> {
   const root = path.join(directory, 'root');
-  await runChecked('debootstrap', ['--variant=minbase', `--include=${packages}`, release, root, 'http://deb.debian.org/debian'], {
+  await runChecked('debootstrap', ['--variant=minbase', `--include=${packages}${extra}`, release, root, 'http://deb.debian.org/debian'], {
     timeoutMs: 20 * minutesMs,
   });
   await finish(root, directory);
@@ -87,6 +89,13 @@ export async function finish(root: string, directory: string): Promise<void> {
  * Debian's is unpacked beside (supermin(1), SUPERMIN_KERNEL). Nothing is installed, but supermin wants /lib/modules to exist.
  */
 export async function applianceEnvironment(): Promise<Record<string, string>> {
+  const { image, modules } = await wholeKernel();
+  await mkdir('/lib/modules', { recursive: true });
+  return { SUPERMIN_KERNEL: image, SUPERMIN_MODULES: modules, LIBGUESTFS_CACHEDIR: '/var/tmp' };
+}
+
+/** The kernel of this machine's Debian release, with all its modules. */
+async function wholeKernel(): Promise<{ image: string; modules: string }> {
   const kernel = await ensureCached('supermin-kernel-1', async (directory) => {
     const listed = await runChecked('apt-cache', ['depends', 'linux-image-cloud-amd64'], { timeoutMs: minutesMs });
     const name = /Depends: (linux-image-\S+)/.exec(listed)?.[1] ?? 'linux-image-cloud-amd64';
@@ -97,13 +106,35 @@ export async function applianceEnvironment(): Promise<Record<string, string>> {
     for (const release of await readdir(path.join(directory, 'lib/modules')))
       await runChecked('depmod', ['-b', directory, release], { timeoutMs: minutesMs });
   });
-  await mkdir('/lib/modules', { recursive: true });
   const [release = ''] = await readdir(path.join(kernel, 'lib/modules'));
-  return {
-    SUPERMIN_KERNEL: path.join(kernel, 'boot', `vmlinuz-${release}`),
-    SUPERMIN_MODULES: path.join(kernel, 'lib/modules', release),
-    LIBGUESTFS_CACHEDIR: '/var/tmp',
-  };
+  return { image: path.join(kernel, 'boot', `vmlinuz-${release}`), modules: path.join(kernel, 'lib/modules', release) };
+}
+
+/** Paths of modules and of all that they need, in the order to load them (modules.dep(5): the nearest need comes first). */
+async function loadOrder(modules: string, names: readonly string[]): Promise<string[]> {
+  const lines = (await readFile(path.join(modules, 'modules.dep'), 'utf8')).split('\n');
+  const found = names.flatMap((name) => {
+    const line = lines.find((each) => each.split(':')[0]?.endsWith(`/${name}.ko`)) ?? ':';
+    const [file = '', needs = ''] = line.split(':');
+    return [...needs.trim().split(' ').toReversed(), file].filter((each) => each !== '');
+  });
+  return [...new Set(found)].map((file) => path.join(modules, file));
+}
+
+/**
+ * The kernel that a guest is started with. QEMU 7.2 of Debian 12 does not emulate Debian 13's: it panics within its first three seconds
+ * (in __kmalloc, behind a cmpxchg16b that left wrong flags). There Debian 13 runs on Debian 12's.
+ */
+async function copyKernel(release: Release, base: string, directory: string): Promise<void> {
+  const host = /^VERSION_ID="?(\d+)/m.exec(await readFile('/etc/os-release', 'utf8'))?.[1];
+  if (release === 'bookworm' || host !== '12') {
+    for (const name of ['vmlinuz', 'initrd']) await copyFile(path.join(base, name), path.join(directory, name));
+    return;
+  }
+  const { image, modules } = await wholeKernel();
+  const wanted = ['virtio_pci', 'virtio_blk', 'virtio_net', 'virtio_console', 'virtio_rng', 'isofs'];
+  await copyFile(image, path.join(directory, 'vmlinuz'));
+  await writeFile(path.join(directory, 'initrd'), await switchRootInitrd(await loadOrder(modules, wanted)));
 }
 
 export async function freePort(): Promise<number> {
@@ -145,6 +176,8 @@ export interface DebianSpec {
   readonly name: string;
   readonly release: Release;
   readonly isolated?: boolean;
+  /** With Debian's cloud-init, as in a cloud image. */
+  readonly cloudInit?: boolean;
 }
 
 /** Writes an ssh configuration of the test's own: the machine's ~/.ssh has no part in it. */
@@ -163,12 +196,14 @@ export async function writeSshConfig(directory: string, name: string, key: strin
 }
 
 export async function defineDebian(hypervisor: Hypervisor, spec: DebianSpec): Promise<DebianGuest> {
-  const base = await ensureCached(`debian-ssh-${spec.release}-1`, (directory) => build(spec.release, directory));
+  const base = await ensureCached(`debian-${spec.cloudInit === true ? 'cloud' : 'ssh'}-${spec.release}-1`, (directory) =>
+    build(spec.release, spec.cloudInit === true ? ',cloud-init' : '', directory),
+  );
   const uuid = randomUUID();
   const directory = await imageDirectory(hypervisor, uuid);
   const image = path.join(directory, 'vda.qcow2');
   await copyFile(path.join(base, 'root.qcow2'), image);
-  for (const name of ['vmlinuz', 'initrd']) await copyFile(path.join(base, name), path.join(directory, name));
+  await copyKernel(spec.release, base, directory);
   const port = await freePort();
   const disk: Disk = {
     spec: {},
@@ -196,4 +231,37 @@ export async function defineDebian(hypervisor: Hypervisor, spec: DebianSpec): Pr
   const hostKey = (await readFile(path.join(base, 'host-key.pub'), 'utf8')).split(' ').slice(0, 2).join(' ');
   const sshConfig = await writeSshConfig(directory, 'right', path.join(base, 'key'), `[127.0.0.1]:${port} ${hostKey}\n`);
   return { guest, image, target: `root@127.0.0.1:${port}`, sshConfig, base };
+}
+
+/** The Debian release of this machine, whose packages `apt-get download` gives. */
+export function hostRelease(): Release {
+  return /^VERSION_ID="?13/m.test(readFileSync('/etc/os-release', 'utf8')) ? 'trixie' : 'bookworm';
+}
+
+async function download(directory: string, names: readonly string[]): Promise<string[]> {
+  const folder = path.join(directory, 'packages');
+  await mkdir(folder, { recursive: true });
+  await runChecked('apt-get', ['-q', '-o', 'APT::Sandbox::User=root', 'download', ...names], { timeoutMs: 10 * minutesMs, cwd: folder });
+  return (await readdir(folder)).filter((name) => name.endsWith('.deb')).map((name) => path.join(folder, name));
+}
+
+/** qemu-guest-agent and what it needs beyond a minimal Debian, as files. */
+export async function agentPackages(directory: string): Promise<string[]> {
+  const listed = await runChecked('apt-cache', ['depends', 'qemu-guest-agent'], { timeoutMs: minutesMs });
+  const needs = [...listed.matchAll(/^ +Depends: ([a-z0-9.+-]+)$/gm)].map((match) => match[1] ?? '');
+  return download(directory, ['qemu-guest-agent', ...needs.filter((name) => !/^(libc6|libudev1|init-system-helpers)$/.test(name))]);
+}
+
+/** The distribution's own package with a version that is newer than any: what an upgrade looks like when none is at hand. */
+export async function newerAgentPackage(directory: string): Promise<{ file: string; version: string }> {
+  const [original = ''] = await download(directory, ['qemu-guest-agent']);
+  const tree = path.join(directory, 'newer');
+  await runChecked('dpkg-deb', ['-R', original, tree], { timeoutMs: minutesMs });
+  const control = path.join(tree, 'DEBIAN/control');
+  const text = await readFile(control, 'utf8');
+  const version = `${/^Version: (.*)$/m.exec(text)?.[1] ?? ''}+newer1`;
+  await writeFile(control, text.replace(/^Version: .*$/m, `Version: ${version}`));
+  const file = path.join(directory, 'qemu-guest-agent_newer.deb');
+  await runChecked('dpkg-deb', ['-b', '--root-owner-group', tree, file], { timeoutMs: minutesMs });
+  return { file, version };
 }

@@ -1,13 +1,23 @@
 import { existsSync } from 'node:fs';
-import { copyFile, readdir, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runChecked } from '../../host/demo/run-checked.ts';
 import { installResult, type InstallResult } from '../../host/install/schema.ts';
 import { Cli } from '../rig/cli.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
-import { applianceEnvironment, defineDebian, writeSshConfig, type DebianGuest, type DebianSpec } from './install-guests.ts';
+import {
+  agentPackages,
+  applianceEnvironment,
+  newerAgentPackage,
+  defineDebian,
+  hostRelease,
+  writeSshConfig,
+  type DebianGuest,
+  type DebianSpec,
+} from './install-guests.ts';
 
 // Full Debian guests under software emulation: boots take from 20 seconds to minutes, depending on what else the machine does.
 const bootMs = 600_000;
@@ -81,6 +91,16 @@ function define(spec: DebianSpec): Promise<DebianGuest> {
   return defineDebian(rig.hypervisor, spec);
 }
 
+/** A process by words of its command line. */
+async function findProcess(...words: readonly string[]): Promise<number | undefined> {
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const line = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    if (line.includes('qemu-img') && words.every((word) => line.includes(word))) return Number(name);
+  }
+  return undefined;
+}
+
 const installedPackages = "dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n' | sort";
 
 describe('offline, through libguestfs', () => {
@@ -113,54 +133,15 @@ describe('offline, through libguestfs', () => {
     await debian.guest.remove();
   });
 
-  it('boots a domain for the proof with --boot, and shuts it down again', async () => {
-    const debian = await define({ name: 'off-boot', release: 'bookworm' });
-    const { result, exitCode } = await installed('install', 'off-boot', '--agent', 'virt-trim', '--boot', '--timeout', '10m');
-    expect(result).toMatchObject({ status: 'ok', via: 'offline', agent: 'virt-trim', proof: { kind: 'virt-trim', trim: 'ok' } });
+  it('boots a domain for the proof with --boot and shuts it down again; the package comes from files of the host, not from a network', async () => {
+    const debian = await define({ name: 'off-boot', release: hostRelease() });
+    const packages = await agentPackages(path.dirname(debian.image));
+    const { result, exitCode } = await installed('install', 'off-boot', '--package', ...packages, '--boot', '--timeout', '10m');
+    expect(result).toMatchObject({ status: 'ok', via: 'offline', agent: 'qemu-ga', proof: { kind: 'qemu-ga', trim: 'ok' } });
     expect(exitCode).toBe(0);
     expect(await debian.guest.virsh('domstate', debian.guest.uuid)).toContain('shut off');
     await debian.guest.remove();
   });
-
-  it('leaves the image as it was when its disk is full', async () => {
-    const debian = await define({ name: 'full', release: 'bookworm' });
-    await boot(debian);
-    await debian.guest.runChecked('dd if=/dev/zero of=/fill bs=1M >/dev/null 2>&1; sync; true', 600_000);
-    await halt(debian);
-    const copy = `${debian.image}.copy`;
-    await copyFile(debian.image, copy);
-    const before = await inactiveXml(debian);
-    const { result, exitCode } = await installed('install', 'full', '--via', 'offline');
-    expect(result.status).toBe('failed');
-    expect(result.reason).toMatch(/no space is left on the guest's disk.*everything is as it was/);
-    expect(exitCode).not.toBe(0);
-    await runChecked('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', debian.image, copy], { timeoutMs: 600_000 });
-    expect(await inactiveXml(debian)).toBe(before);
-    await debian.guest.remove();
-  });
-
-  it('is undone by recover when it was killed while libguestfs worked', async () => {
-    const debian = await define({ name: 'killed', release: 'bookworm' });
-    const copy = `${debian.image}.copy`;
-    await copyFile(debian.image, copy);
-    const before = await inactiveXml(debian);
-    const journal = path.join(cli.stateDirectory, 'installs', debian.guest.uuid);
-    const child = cli.start('agent', 'install', 'killed', '--agent', 'virt-trim');
-    while (!existsSync(path.join(journal, 'payload')) && child.exitCode === null) await sleep(100);
-    await sleep(3000);
-    child.kill('SIGKILL');
-    expect((await child).exitCode).toBeUndefined();
-    const recovered = await cli.run('recover');
-    expect(recovered.exitCode, recovered.stdout + recovered.stderr).toBe(0);
-    process.stderr.write(`  ${recovered.stdout}`);
-    expect(await readdir(path.dirname(journal))).toEqual([]);
-    await runChecked('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', debian.image, copy], { timeoutMs: 600_000 });
-    expect(await inactiveXml(debian)).toBe(before);
-    await boot(debian);
-    await halt(debian);
-    await debian.guest.remove();
-  });
-
   it('refuses while the domain runs, and an image that is encrypted inside the guest', async () => {
     const debian = await define({ name: 'refused', release: 'bookworm' });
     await debian.guest.start();
@@ -187,10 +168,88 @@ describe('offline, through libguestfs', () => {
   });
 });
 
+describe('an image to which something happens', () => {
+  let debian: DebianGuest;
+  let before: string;
+  const copy = () => `${debian.image}.copy`;
+  const journal = () => path.join(cli.stateDirectory, 'installs', debian.guest.uuid);
+  const compare = () => runChecked('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', debian.image, copy()], { timeoutMs: 600_000 });
+  beforeAll(async () => {
+    debian = await define({ name: 'killed', release: 'bookworm' });
+    await copyFile(debian.image, copy());
+    before = await inactiveXml(debian);
+  });
+
+  it('is as it was after a kill while libguestfs worked, once recover has run, and boots', async () => {
+    const child = cli.start('agent', 'install', 'killed', '--agent', 'virt-trim');
+    while (!existsSync(path.join(journal(), 'payload')) && child.exitCode === null) await sleep(100);
+    await sleep(3000);
+    child.kill('SIGKILL');
+    expect((await child).exitCode).toBeUndefined();
+    const recovered = await cli.run('recover');
+    process.stderr.write(`  ${recovered.stdout}`);
+    expect(recovered.exitCode, recovered.stdout + recovered.stderr).toBe(0);
+    expect(recovered.stdout).toMatch(/was interrupted .*everything is as it was/);
+    expect(await readdir(path.dirname(journal()))).toEqual([]);
+    await compare();
+    expect(await inactiveXml(debian)).toBe(before);
+    await boot(debian);
+  });
+
+  it('is as it was when its disk is full', async () => {
+    await debian.guest.runChecked('dd if=/dev/zero of=/fill bs=1M >/dev/null 2>&1; sync; true', 600_000);
+    await halt(debian);
+    const whole = `${debian.image}.whole`;
+    await copyFile(copy(), whole);
+    await copyFile(debian.image, copy());
+    const { result, exitCode } = await installed('install', 'killed', '--via', 'offline');
+    expect(result.status).toBe('failed');
+    expect(result.reason).toMatch(/no space is left on the guest's disk.*everything is as it was/);
+    expect(exitCode).not.toBe(0);
+    await compare();
+    expect(await inactiveXml(debian)).toBe(before);
+    await copyFile(whole, debian.image);
+  });
+
+  it('is finished by recover after a kill while it was committed: it boots, and its agent is proven', async () => {
+    // Our qemu-img is slowed down, or it would be done before it could be hit.
+    const programs = path.join(path.dirname(debian.image), 'bin');
+    await mkdir(programs, { recursive: true });
+    const slow =
+      '#!/bin/sh\nif [ "$1" = commit ]; then shift; exec /usr/bin/qemu-img commit -r 262144 "$@"; fi\nexec /usr/bin/qemu-img "$@"\n';
+    await writeFile(path.join(programs, 'qemu-img'), slow, { mode: 0o755 });
+    const env = { ...cli.env, PATH: `${programs}:${process.env['PATH'] ?? ''}` } as Record<string, string>;
+    const args = [cli.file, '-c', rig.uri, 'agent', 'install', 'killed', '--agent', 'virt-trim'];
+    const child = execa(process.execPath, args, { env, reject: false, stdin: 'ignore' });
+    const isCommitting = () =>
+      readFile(path.join(journal(), 'journal.json'), 'utf8')
+        .then((text) => text.includes('"committing":true'))
+        .catch(() => false);
+    while (!(await isCommitting()) && child.exitCode === null) await sleep(20);
+    let committer = await findProcess('commit', journal());
+    while (committer === undefined && child.exitCode === null) committer = await findProcess('commit', journal());
+    await sleep(1000);
+    child.kill('SIGKILL');
+    if (committer !== undefined) process.kill(committer, 'SIGKILL');
+    expect((await child).signal).toBe('SIGKILL');
+    expect(await isCommitting()).toBe(true);
+    expect((await cli.run('agent', 'status', 'killed')).stderr).toMatch(/was interrupted .*virt-trim recover/);
+    const recovered = await cli.run('recover');
+    process.stderr.write(`  ${recovered.stdout}`);
+    expect(recovered.exitCode, recovered.stdout + recovered.stderr).toBe(0);
+    expect(recovered.stdout).toMatch(/is finished now/);
+    expect(await readdir(path.dirname(journal()))).toEqual([]);
+    await boot(debian);
+    const { result } = await installed('install', 'killed', '--timeout', '10m');
+    expect(result).toMatchObject({ status: 'ok', proof: { kind: 'virt-trim', trim: 'ok' } });
+    await debian.guest.remove();
+  });
+});
+
 describe('over ssh', () => {
   it.each([
     { name: 'ssh-13-ga', release: 'trixie', agent: 'qemu-ga' },
-    { name: 'ssh-12-own', release: 'bookworm', agent: 'virt-trim' },
+    // Ours over ssh into a Debian 12: the next test.
   ] as const)('$release gets $agent; remove takes exactly that away', async ({ name, release, agent }) => {
     const debian = await define({ name, release });
     const before = await inactiveXml(debian);
@@ -210,7 +269,7 @@ describe('over ssh', () => {
     await debian.guest.remove();
   });
 
-  it('with a wrong key or an unknown host nothing is done; without network in the guest qemu-ga cannot come, ours can; a killed one is undone by recover', async () => {
+  it('with a wrong key, an unknown host, a sudo that asks: nothing is done; without network in the guest qemu-ga cannot come, ours can; a killed one is undone by recover; what works is taken away again', async () => {
     const debian = await define({ name: 'isolated', release: 'bookworm', isolated: true });
     const before = await inactiveXml(debian);
     await boot(debian);
@@ -228,6 +287,18 @@ describe('over ssh', () => {
     expect(unknown.result.reason).toMatch(/its host key is not in known_hosts.*everything is as it was/);
     expect(await inactiveXml(debian)).toBe(before);
 
+    const user =
+      'useradd -m -s /bin/sh -G sudo admin && echo admin:secret | chpasswd && cp -r /root/.ssh /home/admin/ && chown -R admin: /home/admin/.ssh';
+    await debian.guest.runChecked(user, 120_000);
+    const asAdmin = ['--ssh', debian.target.replace('root@', 'admin@'), '--ssh-config', debian.sshConfig] as const;
+    const password = await installed('install', 'isolated', ...asAdmin);
+    expect(password.result).toMatchObject({ status: 'failed', code: 'permission-denied' });
+    expect(password.result.reason).toMatch(
+      /sudo there asks for a password; allow it without \(NOPASSWD\), or connect as root.*everything is as it was/,
+    );
+    expect(await inactiveXml(debian)).toBe(before);
+    await debian.guest.runChecked("echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin", 60_000);
+
     const failed = await installed('install', 'isolated', ...ssh, '--agent', 'qemu-ga');
     expect(failed.result.status).toBe('failed');
     expect(failed.result.reason).toMatch(/no network in the guest.*everything is as it was/);
@@ -242,9 +313,56 @@ describe('over ssh', () => {
     expect(await inactiveXml(debian)).toBe(before);
     expect(await debian.guest.runChecked('ls /usr/local/sbin /etc/systemd/system /var/lib')).not.toMatch(/virt-trim-agent|^virt-trim$/m);
 
-    const own = await installed('install', 'isolated', ...ssh);
-    expect(own.result).toMatchObject({ status: 'ok', agent: 'virt-trim' });
+    // Nobody has said which agent: the guest has no network, so it is ours. Through sudo, which asks for nothing now.
+    const own = await installed('install', 'isolated', ...asAdmin, '--timeout', '10m');
+    expect(own.result).toMatchObject({ status: 'ok', via: 'ssh', agent: 'virt-trim', proof: { kind: 'virt-trim', trim: 'ok' } });
     expect(await debian.guest.runChecked(installedPackages)).toBe(packagesBefore);
+    await worksAlsoAfterRestart(debian);
+    const removed = await installed('remove', 'isolated', ...ssh);
+    expect(removed.result, removed.text).toMatchObject({ status: 'ok' });
+    expect(await debian.guest.runChecked('ls /usr/local/sbin /etc/systemd/system /var/lib')).not.toMatch(/virt-trim-agent|^virt-trim$/m);
+    await halt(debian);
+    expect(await inactiveXml(debian)).toBe(before);
     await debian.guest.remove();
+  });
+});
+
+describe('cloud-init', () => {
+  it('brings our agent by a seed, at the one boot that proves it; the seed is gone then', async () => {
+    const debian = await define({ name: 'cloud', release: 'bookworm', cloudInit: true });
+    const files = async () => (await readdir(path.dirname(debian.image))).filter((name) => name.endsWith('.iso'));
+    const args = ['install', 'cloud', '--via', 'cloud-init', '--agent', 'virt-trim', '--boot', '--timeout', '20m'] as const;
+    const { result, exitCode } = await installed(...args);
+    expect(result).toMatchObject({ status: 'ok', via: 'cloud-init', agent: 'virt-trim', proof: { kind: 'virt-trim', trim: 'ok' } });
+    expect(exitCode).toBe(0);
+    expect(await inactiveXml(debian)).not.toContain('.iso');
+    expect(await files()).toEqual([]);
+    await boot(debian);
+    await debian.guest.waitForAgent(bootMs);
+    expect((await cli.run('trim', 'cloud')).exitCode).toBe(0);
+    expect((await cli.run('quiesce', 'cloud', '--', 'true')).exitCode).toBe(0);
+    await debian.guest.remove();
+  });
+});
+
+describe('an agent that allows guest-exec', () => {
+  it('upgrades itself to the package that is given; afterwards it is not ours to take away', async () => {
+    const guest = await rig.bootDebian({ name: 'upgrade', release: hostRelease() });
+    const version = "dpkg-query -W -f '${Version}' qemu-guest-agent";
+    const before = (await guest.runChecked(version)).trim();
+    const newer = await newerAgentPackage(rig.hypervisor.path('images'));
+    const foreign = await installed('install', 'upgrade', '--upgrade', '--agent', 'virt-trim');
+    expect(foreign.result).toMatchObject({ status: 'skipped', code: 'refused' });
+    expect(foreign.result.reason).toMatch(/two agents cannot share the port/);
+    const { result, exitCode } = await installed('install', 'upgrade', '--upgrade', '--package', newer.file, '--timeout', '10m');
+    expect(result).toMatchObject({ status: 'ok', via: 'agent', agent: 'qemu-ga', proof: { kind: 'qemu-ga', trim: 'ok' } });
+    expect(exitCode).toBe(0);
+    const after = (await guest.runChecked(version)).trim();
+    expect(after).toBe(newer.version);
+    expect(after).not.toBe(before);
+    expect((await cli.run('trim', 'upgrade')).exitCode).toBe(0);
+    expect((await cli.run('quiesce', 'upgrade', '--', 'true')).exitCode).toBe(0);
+    expect(await guest.runChecked('cat /var/lib/virt-trim/installed')).not.toMatch(/^(package|service|file) /m);
+    await guest.remove();
   });
 });

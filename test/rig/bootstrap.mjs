@@ -1,6 +1,6 @@
 // Makes a fresh Debian ready for the demo or the tests, then runs what stands behind `--`:
 //
-//   node test/rig/bootstrap.mjs --for demo|test [-- COMMAND ARGUMENT…]
+//   node test/rig/bootstrap.mjs --for demo|test|long [-- COMMAND ARGUMENT…]
 //
 // It starts from a bare clone, so it needs nothing but Node, and has to be readable by a Node that is too old: that is one of the
 // things it says. Exit 2: something is missing that it cannot install; what and how to get it is printed.
@@ -24,6 +24,16 @@ const testPackages = [
   'systemd python3', // the daemon's units are verified, and a notification socket is played
   'gcc binutils libc6-dev musl-dev linux-libc-dev gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross qemu-user-static', // the guest agent
 ];
+const longPackages = [
+  'guestfish openssh-client cryptsetup-bin xorriso', // agents installed offline and over ssh, a LUKS image, seeds for cloud-init
+];
+const packagesFor = {
+  demo: demoPackages,
+  test: demoPackages.concat(testPackages),
+  long: demoPackages.concat(testPackages, longPackages),
+};
+/** What the user has typed. */
+const commandFor = { demo: 'npm run demo', test: 'npm test', long: 'npm run test:long' };
 
 function fail(lines) {
   process.stderr.write(`${lines.join('\n')}\n`);
@@ -185,10 +195,7 @@ function hasKernel() {
 }
 
 function prepareSystem(purpose) {
-  const names = demoPackages
-    .concat(purpose === 'test' ? testPackages : [])
-    .join(' ')
-    .split(' ');
+  const names = packagesFor[purpose].join(' ').split(' ');
   unguardServices(); // what a bootstrap that was killed left
   const missing = findMissing(names);
   if (missing.length > 0 || !hasKernel()) updateLists();
@@ -222,7 +229,7 @@ function prepareProject(purpose) {
     run('npm', ['ci'], { cwd: project });
   }
   run('npm', ['run', '--silent', 'build'], { cwd: project });
-  if (purpose === 'test') buildGuestAgent();
+  if (purpose !== 'demo') buildGuestAgent();
 }
 
 /** One at a time on this machine: apt, policy-rc.d and node_modules are shared. flock(1) lets go when its child ends. */
@@ -239,7 +246,7 @@ function main(argv) {
   const command = end === -1 ? [] : argv.slice(end + 1);
   const options = end === -1 ? argv : argv.slice(0, end);
   const purpose = options[options.indexOf('--for') + 1];
-  if (!['demo', 'test'].includes(purpose)) fail(['usage: node test/rig/bootstrap.mjs --for demo|test [-- COMMAND ARGUMENT…]']);
+  if (!Object.keys(packagesFor).includes(purpose)) fail(['usage: node test/rig/bootstrap.mjs --for demo|test|long [-- COMMAND ARGUMENT…]']);
   if (options.includes('--locked')) {
     // A Ctrl-C reaches apt as well, which ends in order; we have to live on to take the guard away.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
@@ -248,10 +255,7 @@ function main(argv) {
   }
   const obstacles = findObstacles();
   if (obstacles.length > 0)
-    fail([
-      `npm ${purpose === 'demo' ? 'run demo' : 'test'} needs, and does not find:`,
-      ...obstacles.map((line) => (line.startsWith(' ') ? line : `- ${line}`)),
-    ]);
+    fail([`${commandFor[purpose]} needs, and does not find:`, ...obstacles.map((line) => (line.startsWith(' ') ? line : `- ${line}`))]);
   prepareLocked(purpose);
   if (command.length === 0) return undefined;
   // The command decides about Ctrl-C; we only pass its end on.

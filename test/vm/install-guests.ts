@@ -93,6 +93,19 @@ async function makeRoot(image: string, work: string): Promise<void> {
   await runChecked('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, image], { timeoutMs: 60_000 });
 }
 
+/** Loads the modules in their order, mounts the ext4 of /dev/vda and goes over to what is in it. */
+export async function switchRootInitrd(modules: readonly string[]): Promise<Buffer> {
+  const entries = await Promise.all(
+    modules.map(async (file) => ({ path: `lib/${path.basename(file)}`, mode: fileMode.file, content: await readFile(file) })),
+  );
+  return packArchive([
+    { path: 'init', mode: fileMode.program, content: Buffer.from(initProgram) },
+    { path: 'bin/busybox', mode: fileMode.program, content: await readFile('/bin/busybox') },
+    { path: 'modules', mode: fileMode.file, content: Buffer.from(modules.map((file) => `/lib/${path.basename(file)}\n`).join('')) },
+    ...entries,
+  ]);
+}
+
 /** An appliance as people have them: busybox on a disk of its own, no package manager, no network; a shell on its second serial port. */
 export async function defineAppliance(
   hypervisor: Hypervisor,
@@ -106,20 +119,7 @@ export async function defineAppliance(
   await makeRoot(file, work);
   await rm(work, { recursive: true });
   const modules = kernel.loadOrder(['virtio_pci', 'virtio_blk', 'virtio_console', 'isofs']);
-  const entries = await Promise.all(
-    modules.map(async (name) => ({
-      path: `lib/${path.basename(name)}`,
-      mode: fileMode.file,
-      content: await readFile(path.join(kernel.modules, name)),
-    })),
-  );
-  const initrd = packArchive([
-    { path: 'init', mode: fileMode.program, content: Buffer.from(initProgram) },
-    { path: 'bin/busybox', mode: fileMode.program, content: await readFile('/bin/busybox') },
-    { path: 'modules', mode: fileMode.file, content: Buffer.from(modules.map((name) => `/lib/${path.basename(name)}\n`).join('')) },
-    ...entries,
-  ]);
-  await writeFile(path.join(directory, 'initramfs'), initrd);
+  await writeFile(path.join(directory, 'initramfs'), await switchRootInitrd(modules.map((name) => path.join(kernel.modules, name))));
   await copyFile(kernel.image, path.join(directory, 'vmlinuz'));
   const disk: Disk = { spec: {}, target: 'vda', format: 'qcow2', file, source: file, backingFile: null, mountpoint: '/', label: 'vt-root' };
   const terminal = hypervisor.path('channels', `${uuid.slice(0, 8)}.tty`);
