@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { GuestPort } from '../vm/guest-port.ts';
 import { ourAgent } from './guest-agents.ts';
+import { openTerminal } from './terminal.ts';
 
 const block = ['-b', 'guest-fsfreeze-freeze,guest-fsfreeze-freeze-list,guest-fsfreeze-thaw,guest-fstrim'];
 
@@ -54,34 +55,13 @@ test('-r: waits for a channel that is not there yet; -l writes a log', async () 
   rmSync(directory, { recursive: true });
 });
 
-/** A terminal whose other end is this test's stdin and stdout. */
-const terminal = `
-import os, pty, select, sys, tty
-master, slave = pty.openpty()
-tty.setraw(master)
-print(os.ttyname(slave), flush=True)
-while True:
-    for fd in select.select([0, master], [], [])[0]:
-        data = os.read(fd, 4096)
-        if fd == 0 and not data:
-            sys.exit()
-        os.write(master if fd == 0 else 1, data)
-`;
-
 test('isa-serial: a line that echoes nothing and changes no byte', async () => {
-  const bridge = spawn('python3', ['-c', terminal], { stdio: ['pipe', 'pipe', 'inherit'] });
-  let received = '';
-  bridge.stdout.setEncoding('latin1').on('data', (text: string) => {
-    received += text;
-  });
-  const line = await until(() => (received.includes('\n') ? received.split('\n')[0] : undefined));
-  received = '';
-  const agent = spawn(ourAgent, ['-m', 'isa-serial', '-p', line, '-t', tmpdir(), ...block], { stdio: 'ignore' });
+  await using terminal = await openTerminal();
+  const agent = spawn(ourAgent, ['-m', 'isa-serial', '-p', terminal.path, '-t', tmpdir(), ...block], { stdio: 'ignore' });
   await sleep(300); // what came before the line was set up is thrown away, as garbage
-  bridge.stdin.write('{"execute":"guest-sync-delimited","arguments":{"id":1}}\r\n{"execute":"guest-ping","id":"\\n\x11\x13"}\n', 'latin1');
-  const answers = await until(() => (received.split('\n').length > 2 ? received : undefined));
+  terminal.send('{"execute":"guest-sync-delimited","arguments":{"id":1}}\r\n{"execute":"guest-ping","id":"\\n\x11\x13"}\n');
+  const answers = await terminal.until((received) => (received.split('\n').length > 2 ? received : undefined));
   expect(answers.startsWith('\xff{"return": 1}\n')).toBe(true);
   expect(answers).toContain(`JSON parse error, stray`); // the raw control characters arrived as they were
   agent.kill('SIGKILL');
-  bridge.kill('SIGKILL');
 });

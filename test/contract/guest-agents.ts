@@ -9,7 +9,7 @@ export const ourAgent = resolve(import.meta.dirname, '../../guest/dist/virt-trim
 export const qemuGa = '/usr/sbin/qemu-ga';
 
 /** What may be called on the machine that runs the tests: nothing that changes it. All else is blocked in both agents. */
-const harmless = [
+export const harmless = [
   'guest-sync-delimited',
   'guest-sync',
   'guest-ping',
@@ -25,7 +25,7 @@ const harmless = [
   'guest-fsfreeze-status',
 ];
 
-function listBlocked(program: string): string {
+export function listBlocked(program: string): string {
   const { stdout } = spawnSync(program, ['-b', 'help'], { encoding: 'utf8' });
   const others = stdout.split('\n').filter((name) => name !== '' && !harmless.includes(name));
   if (!others.includes('guest-fsfreeze-freeze')) throw new Error(`${program} -b help did not name its commands`);

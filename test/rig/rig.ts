@@ -1,4 +1,5 @@
 import { type Hypervisor, type HypervisorOptions, startHypervisor } from '../../host/demo/hypervisor.ts';
+import { defaultAgent } from './default-agent.ts';
 import { defineDebianGuest, type DebianGuestSpec } from './debian-guest.ts';
 import { ScriptedAgent, type AgentScript } from './scripted-agent.ts';
 import type { Guest } from '../../host/demo/guest.ts';
@@ -18,9 +19,9 @@ export class Rig implements AsyncDisposable {
     return this.hypervisor.uri;
   }
 
-  /** Defines a tiny guest; it is off. */
+  /** Defines a tiny guest; it is off. Which agent it has where the spec names none: default-agent.ts. */
   define(spec: TinyGuestSpec): Promise<Guest> {
-    return defineTinyGuest(this.hypervisor, spec);
+    return defineTinyGuest(this.hypervisor, { ...spec, agent: spec.agent ?? defaultAgent(spec.name) });
   }
 
   /** Defines and boots a tiny guest, and waits for its agent where it has one. */
