@@ -5,11 +5,20 @@ import type { AgentChoice } from './ways.ts';
 /** cloud-init's NoCloud source looks for a file system with this label (cloud-init: reference/datasources/nocloud). */
 export const seedLabel = 'CIDATA';
 
+/** Text of the files of a NoCloud seed. */
+export interface CloudInitSeed {
+  readonly userData: string;
+  readonly metaData: string;
+  readonly networkConfig: string;
+}
+
 /**
- * The seed of a guest that has cloud-init. `runcmd` and `write_files` run once per instance, so the seed has an instance id of its own:
- * a guest that was set up by another seed takes this for a new instance and also makes new ssh host keys, which is why that is switched off.
+ * The seed of a guest that has cloud-init. `runcmd` and `write_files` run once per instance, so the seed has an instance id of its own.
+ * A guest that was set up by another seed takes this for a new instance, which gets new ssh host keys, cloud-init's default user and
+ * locale, package sources from a template and a network by DHCP: all of that is switched off (cloud-init: reference/modules;
+ * `config: disabled` in a seed's network-config is honoured, net.is_disabled_cfg).
  */
-export function cloudInitSeed(payload: Payload, agent: AgentChoice, id: string): { userData: string; metaData: string } {
+export function cloudInitSeed(payload: Payload, agent: AgentChoice, id: string): CloudInitSeed {
   const folder = `/run/virt-trim-${id}`;
   const userData =
     agent === 'qemu-ga' && ![...payload.keys()].some((name) => name.startsWith('packages/'))
@@ -26,9 +35,17 @@ export function cloudInitSeed(payload: Payload, agent: AgentChoice, id: string):
             ['rm', '-rf', folder],
           ],
         };
-  const keep = { ssh_deletekeys: false, ssh_genkeytypes: [], preserve_hostname: true };
+  const keep = {
+    ssh_deletekeys: false,
+    ssh_genkeytypes: [],
+    preserve_hostname: true,
+    users: [],
+    locale: false,
+    apt: { preserve_sources_list: true },
+  };
   return {
     userData: `#cloud-config\n${stringify({ ...userData, ...keep })}`,
     metaData: stringify({ 'instance-id': `virt-trim-${id}` }),
+    networkConfig: stringify({ config: 'disabled' }),
   };
 }

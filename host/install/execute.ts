@@ -104,6 +104,7 @@ async function attachSeed(run: InstallRun, agent: AgentChoice): Promise<void> {
   const files = new Map([
     ['user-data', Buffer.from(seed.userData)],
     ['meta-data', Buffer.from(seed.metaData)],
+    ['network-config', Buffer.from(seed.networkConfig)],
   ]);
   const file = mediumPath(run, 'seed');
   await makeIso(isoMaker, files, seedLabel, file, run.journal.directory);

@@ -5,6 +5,9 @@ import type { AgentChoice } from './ways.ts';
 /** How in-guest.sh ended. Its text comes from the guest: only these words are understood. */
 export type InGuestResult = AgentChoice | 'removed';
 
+/** in-guest.sh's status for a full disk. */
+export const noSpaceStatus = 22;
+
 const failures: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   1: ['tool-failed', 'the install script failed in the guest'],
   20: ['refused', 'the guest has no package manager that is known here; try --agent virt-trim'],

@@ -2,10 +2,10 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { commitOverlay, createOverlay } from '../libvirt/qemu-img.ts';
 import { parseDomainXml } from '../libvirt/domain-xml.ts';
-import { AppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import { Guestfish, guestfishEnvironment } from './guestfish.ts';
 import { mountSystem } from './guest-system.ts';
-import { readInGuestResult, type InGuestResult } from './in-guest-result.ts';
+import { inGuestError, noSpaceStatus, readInGuestResult, type InGuestResult } from './in-guest-result.ts';
 import type { InstallRun } from './install-run.ts';
 import type { OverlayNote } from './journal.ts';
 import { buildPayload, programName, type Payload } from './payload.ts';
@@ -55,12 +55,25 @@ export async function makeOverlays(run: InstallRun, disks: readonly OfflineDisk[
 async function upload(fish: Guestfish, run: InstallRun, folder: string, payload: Payload): Promise<void> {
   const local = path.join(run.journal.directory, 'payload');
   await mkdir(path.join(local, 'packages'), { recursive: true, mode: 0o700 });
-  await fish.run(copyMs, 'mkdir-mode', folder, '0700');
+  try {
+    await fish.run(copyMs, 'mkdir-mode', folder, '0700');
+  } catch (thrown) {
+    throw isFull(thrown) ? inGuestError(noSpaceStatus, '') : thrown;
+  }
   if ([...payload.keys()].some((name) => name.startsWith('packages/'))) await fish.run(copyMs, 'mkdir', `${folder}/packages`);
   for (const [name, content] of payload) {
     await writeFile(path.join(local, name), content, { mode: 0o600 });
-    await fish.run(copyMs, 'upload', path.join(local, name), `${folder}/${name}`);
+    try {
+      await fish.run(copyMs, 'upload', path.join(local, name), `${folder}/${name}`);
+    } catch (thrown) {
+      throw isFull(thrown) ? inGuestError(noSpaceStatus, '') : thrown;
+    }
   }
+}
+
+/** libguestfs' words for it, as its upload says them of a full ext4 (seen with 1.48: `upload: write error`). */
+function isFull(thrown: unknown): boolean {
+  return /: write error: |No space left on device/.test(toAppError(thrown).message);
 }
 
 /** Labels what was brought, where the guest has SELinux; a policy other than the usual one is left to the guest's next boot. */

@@ -43,6 +43,7 @@ export function offlineDisks(situation: Situation): OfflineDisk[] {
 /** Why a way cannot be gone, or null. */
 function obstacle(way: Way, situation: Situation, options: PlanOptions): string | null {
   const { domain, tools, isLocal } = situation;
+  if (domain.manager !== null) return `its XML belongs to ${domain.manager}: switch the guest agent on there`;
   const running = domain.state === 'running';
   switch (way) {
     case 'agent':
@@ -72,6 +73,9 @@ function obstacle(way: Way, situation: Situation, options: PlanOptions): string 
       if (domain.id !== null) return 'the domain is not off: cloud-init looks for its seed at boot';
       if (!isLocal) return 'the seed would have to lie on another host; use --print';
       if (tools.isoMaker === null) return 'no program that makes ISO images (xorriso, genisoimage)';
+      // Two seeds at once, and back to the first at the next boot: each time a new instance with all that follows.
+      for (const { device, source, target } of domain.disks)
+        if (device === 'cdrom' && source !== null) return `a CD is in ${target}, which may be its own seed; eject it first`;
       return options.boot ? null : 'needs --boot, or --print to hand the seed out yourself';
     default:
       if (!running) return `the domain is ${domain.state}`;

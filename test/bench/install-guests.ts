@@ -19,6 +19,9 @@ const minutesMs = 60_000;
 const packages =
   'systemd-sysv,openssh-server,linux-image-cloud-amd64,initramfs-tools,udev,kmod,util-linux,e2fsprogs,iproute2,ca-certificates,sudo';
 
+/** debootstrap does not see through the virtual package by which python3-cryptography needs the second one. */
+const cloudPackages = 'cloud-init,python3-cffi-backend';
+
 const controlUnit = `[Unit]
 Description=The test's hand in this guest
 After=local-fs.target systemd-udevd.service
@@ -197,7 +200,7 @@ export async function writeSshConfig(directory: string, name: string, key: strin
 
 export async function defineDebian(hypervisor: Hypervisor, spec: DebianSpec): Promise<DebianGuest> {
   const base = await ensureCached(`debian-${spec.cloudInit === true ? 'cloud' : 'ssh'}-${spec.release}-1`, (directory) =>
-    build(spec.release, spec.cloudInit === true ? ',cloud-init' : '', directory),
+    build(spec.release, spec.cloudInit === true ? `,${cloudPackages}` : '', directory),
   );
   const uuid = randomUUID();
   const directory = await imageDirectory(hypervisor, uuid);

@@ -172,6 +172,7 @@ describe('an image to which something happens', () => {
   let debian: DebianGuest;
   let before: string;
   const copy = () => `${debian.image}.copy`;
+  const whole = () => `${debian.image}.whole`;
   const journal = () => path.join(cli.stateDirectory, 'installs', debian.guest.uuid);
   const compare = () => runChecked('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', debian.image, copy()], { timeoutMs: 600_000 });
   beforeAll(async () => {
@@ -199,8 +200,7 @@ describe('an image to which something happens', () => {
   it('is as it was when its disk is full', async () => {
     await debian.guest.runChecked('dd if=/dev/zero of=/fill bs=1M >/dev/null 2>&1; sync; true', 600_000);
     await halt(debian);
-    const whole = `${debian.image}.whole`;
-    await copyFile(copy(), whole);
+    await copyFile(copy(), whole());
     await copyFile(debian.image, copy());
     const { result, exitCode } = await installed('install', 'killed', '--via', 'offline');
     expect(result.status).toBe('failed');
@@ -208,10 +208,10 @@ describe('an image to which something happens', () => {
     expect(exitCode).not.toBe(0);
     await compare();
     expect(await inactiveXml(debian)).toBe(before);
-    await copyFile(whole, debian.image);
   });
 
   it('is finished by recover after a kill while it was committed: it boots, and its agent is proven', async () => {
+    await copyFile(whole(), debian.image);
     // Our qemu-img is slowed down, or it would be done before it could be hit.
     const programs = path.join(path.dirname(debian.image), 'bin');
     await mkdir(programs, { recursive: true });

@@ -123,7 +123,9 @@ describe('an appliance with nothing but a console', () => {
     await child;
     const { envelope } = await cli.json('agent', 'status', 'console');
     expect(agentStatus.parse(envelope.domains[0]).interrupted).toMatch(/was interrupted .*virt-trim recover/);
-    expect((await cli.run('recover')).stdout).toMatch(/console: agent install \(iso\) was interrupted .*XML and devices are as they were; if the line was typed/);
+    expect((await cli.run('recover')).stdout).toMatch(
+      /console: agent install \(iso\) was interrupted .*XML and devices are as they were; if the line was typed/,
+    );
     expect(await inactiveXml(guest)).toBe(before);
     expect(await guest.virsh('dumpxml', guest.uuid)).not.toContain('org.qemu.guest_agent.0');
     expect(await guest.virsh('domblklist', guest.uuid)).not.toContain('.iso');
@@ -192,9 +194,9 @@ describe('an appliance with nothing but a console', () => {
 
 describe('agent status', () => {
   it('says who has an agent, which version, which defects, and by which way the others could get one', async () => {
-    const [, connected] = await rig.bootAll([
+    const [none, connected] = await rig.bootAll([
       { name: 's-none', agent: { kind: 'none' }, channel: false },
-      { name: 's-ga' },
+      { name: 's-ga', agent: { kind: 'qemu-ga' } },
       { name: 's-unconnected', agent: { kind: 'none' } },
     ]);
     const { envelope } = await cli.json('agent', 'status');
@@ -209,5 +211,15 @@ describe('agent status', () => {
     expect(dry.exitCode).toBe(0);
     expect(dry.stdout).toContain('over ssh to root@192.0.2.1');
     expect(connected?.name).toBe('s-ga');
+    // A q35 machine has no slot left to plug an ISO into unless somebody has kept one.
+    const before = await inactiveXml(none as Guest);
+    const full = await cli.json('agent', 'install', 's-none', '--via', 'iso');
+    const refused = installResult.parse(full.envelope.domains[0]);
+    expect(refused).toMatchObject({ status: 'failed', code: 'refused' });
+    expect(refused.reason).toMatch(
+      /no ISO can be shown to the running machine \(.*\); it needs a CD drive or a free slot; everything is as it was/,
+    );
+    expect(await inactiveXml(none as Guest)).toBe(before);
+    expect(await isosBeside(none as Guest)).toEqual([]);
   });
 });

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { readChannelRoom } from '../../../host/install/channel-room.ts';
 import { cloudInitSeed } from '../../../host/install/cloud-init.ts';
 import { findDefects } from '../../../host/install/defects.ts';
+import { seedDevice } from '../../../host/install/medium.ts';
 import { quoteArgument } from '../../../host/install/guestfish.ts';
 import { parseMountpoints } from '../../../host/install/guest-system.ts';
 import { readInGuestResult } from '../../../host/install/in-guest-result.ts';
@@ -15,6 +16,7 @@ import { elfArchitecture, loadOwnAgent } from '../../../host/install/own-agent.t
 import { selfExtracting } from '../../../host/install/payload.ts';
 import { freezeHint } from '../../../host/install/prove.ts';
 import { destinationFor, sshArguments, sshError } from '../../../host/install/ssh.ts';
+import { parseDomainXml } from '../../../host/libvirt/domain-xml.ts';
 import { parseXml } from '../../../host/libvirt/xml.ts';
 
 describe('readChannelRoom', () => {
@@ -158,6 +160,23 @@ describe('cloud-init', () => {
     });
     expect(own.runcmd[0]).toEqual(['sh', '/run/virt-trim-0123456789ab/in-guest.sh', 'install', 'virt-trim']);
     expect(parse(seed.metaData)).toEqual({ 'instance-id': 'virt-trim-0123456789ab' });
+  });
+
+  it('leaves network, users and package sources of a guest that was set up before as they are', () => {
+    const { userData, networkConfig } = cloudInitSeed(new Map(), 'qemu-ga', '0123456789ab');
+    expect(parse(userData)).toMatchObject({ users: [], locale: false, apt: { preserve_sources_list: true }, preserve_hostname: true });
+    expect(parse(networkConfig)).toEqual({ config: 'disabled' });
+  });
+
+  it.each([
+    ['virtio', 'vda', { device: 'disk', bus: 'virtio', target: 'vdb' }],
+    ['scsi', 'sda', { device: 'disk', bus: 'scsi', target: 'sdb' }],
+    ['sata', 'sda', { device: 'cdrom', bus: 'sata', target: 'sdb' }],
+    ['ide', 'hda', { device: 'cdrom', bus: 'ide', target: 'hdb' }],
+  ])('is shown where a guest on %s has a driver', (bus, target, device) => {
+    const xml = `<domain><name>a</name><uuid>0b0f1f0a-0000-4000-8000-000000000001</uuid><devices><disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2'/><source file='/a'/><target dev='${target}' bus='${bus}'/></disk></devices></domain>`;
+    expect(seedDevice(parseDomainXml(xml), '/seed.iso')).toEqual({ file: '/seed.iso', ...device });
   });
 });
 

@@ -113,6 +113,21 @@ describe('planInstall', () => {
     );
   });
 
+  it('upgrades an agent to a newer one of its kind; another beside it would fight for the port', () => {
+    const facts = agent(['guest-exec', 'guest-exec-status', 'guest-fsfreeze-freeze']);
+    const running = situation({ state: 'running', agent: facts });
+    expect(reasonOf(planInstall(running, { ...options, upgrade: true, agent: 'virt-trim' }))).toMatch(/two agents cannot share the port/);
+    const plan = planInstall(running, { ...options, upgrade: true, ssh: 'root@web1', via: 'ssh' });
+    expect(plan.verdict === 'go' && plan.attempts[0]?.agent).toBe('qemu-ga');
+  });
+
+  it('seeds no guest that may have a seed of its own in its drive', () => {
+    const drive = `<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='/seed.iso'/><target dev='sda' bus='sata'/></disk>`;
+    const plan = planInstall(situation({ xml: domainXml(plainDisk + drive) }), { ...options, via: 'cloud-init', boot: true });
+    expect(reasonOf(plan)).toMatch(/a CD is in sda, which may be its own seed/);
+    expect(kinds(planInstall(situation(), { ...options, via: 'cloud-init', boot: true }))).toContain('attach-seed');
+  });
+
   it('touches no frozen guest', () => {
     const facts = { ...agent([]), frozen: 'frozen' as const };
     expect(planInstall(situation({ state: 'running', agent: facts }), { ...options, upgrade: true })).toMatchObject({
