@@ -161,8 +161,15 @@ export async function readGuardFailure(directory: string): Promise<string | null
   return readIfThere(path.join(directory, 'failed'));
 }
 
-export async function readResult(directory: string): Promise<GuardResult | null> {
-  return parseResult((await readIfThere(path.join(directory, 'result'))) ?? '');
+/** What a guard has done, if one has. Synchronous: it is asked in the frozen window. @throws AppError `state-directory`. */
+export function readResult(directory: string): GuardResult | null {
+  const file = path.join(directory, 'result');
+  try {
+    return parseResult(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    if (['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '')) return null;
+    throw failed(file, 'cannot be read', cause);
+  }
 }
 
 /** Reads the lease in a directory; null where there is none (any more). @throws AppError `state-directory`. */
@@ -189,7 +196,7 @@ export async function readLease(directory: string): Promise<LeaseState | null> {
     owners: await identities('owner'),
     guards: await identities('guard'),
     unit: (await readIfThere(path.join(directory, 'unit')))?.trim() ?? null,
-    result: await readResult(directory),
+    result: readResult(directory),
   };
 }
 

@@ -9,6 +9,7 @@ import { stopGuard, wakeGuard } from './guard.ts';
 import type { Held } from './held.ts';
 import { isStillLease, readDeadline, readLease, readResult, removeLease, writeDeadline } from './lease-files.ts';
 import { removeMarkCommand } from './lease-mark.ts';
+import type { GuardResult } from './lease-record.ts';
 
 export interface ThawOutcome {
   readonly state: 'thawed' | 'frozen' | 'unknown';
@@ -35,7 +36,7 @@ const rearmMs = 2000;
  */
 export async function thawHeld(held: Held, waitMs: number): Promise<ThawOutcome> {
   const deadline = readDeadline(held.directory);
-  const before = await readResult(held.directory);
+  const before = readResult(held.directory);
   const expired = (): boolean => before !== null || deadline === null || readBootCentis() >= deadline;
   faultPoint('before-thaw');
   const own = await thawOnce(held);
@@ -106,7 +107,7 @@ async function thawOnce(held: Held): Promise<OwnThaw> {
   };
 }
 
-async function waitForGuard(held: Held, waitMs: number): ReturnType<typeof readResult> {
+async function waitForGuard(held: Held, waitMs: number): Promise<GuardResult | null> {
   const until = performance.now() + waitMs;
   let rearmAt = 0;
   try {
@@ -115,7 +116,7 @@ async function waitForGuard(held: Held, waitMs: number): ReturnType<typeof readR
     if (!(error instanceof AppError)) throw error; // a full or read-only directory: the guard waits for the deadline it knows
   }
   for (;;) {
-    const result = await readResult(held.directory);
+    const result = readResult(held.directory);
     if (result !== null) return result;
     const now = performance.now();
     if (now > until) return null;
