@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
+import type { DemoAgent } from '../demo/demo-agent.ts';
 import type { Perform } from './context.ts';
 
 const help = `
@@ -15,11 +16,17 @@ export function registerDemo(program: Command, perform: Perform): void {
       'Boots a throw-away guest on a private hypervisor, fills and empties its disk, trims it, and shows what the host got back.',
     )
     .option('--purge', 'remove what was downloaded too')
+    .addOption(
+      new Option('--agent <kind>', "the guest's agent: virt-trim's own where this installation has it, else qemu-ga").choices([
+        'virt-trim',
+        'qemu-ga',
+      ]),
+    )
     .addHelpText('after', help)
-    .action((raw: { purge?: boolean }) =>
+    .action((raw: { purge?: boolean; agent?: DemoAgent }) =>
       perform(async (context) => {
         const { runDemo } = await import('../demo/demo.ts');
-        return runDemo(context, { purge: raw.purge === true });
+        return runDemo(context, { purge: raw.purge === true, agent: raw.agent ?? null });
       }),
     );
 }

@@ -8,18 +8,20 @@ import type { TrimResult } from '../trim/schema.ts';
 import { AppError } from '../../shared/errors.ts';
 import { formatBytes } from '../../shared/units.ts';
 import { cacheDirectory, purgeCache } from './cache.ts';
+import { agentTitles, chooseAgent, type DemoAgent } from './demo-agent.ts';
 import { startHypervisor, type Hypervisor } from './hypervisor.ts';
 import { ensureKernel } from './kernel.ts';
-import { ensureQemuGa } from './qemu-ga.ts';
 import type { DemoStep } from './schema.ts';
 import type { Guest } from './guest.ts';
-import { defineTinyGuest } from './tiny-guest.ts';
+import { defineTinyGuest, type AgentSpec } from './tiny-guest.ts';
 
 const mebibyte = 1024 * 1024;
 const diskBytes = 1024 * mebibyte;
 const junkMebibytes = 300;
 const dirtyTimeoutMs = 600_000;
 const where = '/mnt/vda';
+
+type Tell = (text: string) => void;
 
 /** Whatever waits here ends with the signal; what was begun is removed with the hypervisor. */
 function untilInterrupted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
@@ -43,7 +45,7 @@ interface DemoRun {
 }
 
 /** Dirties the guest and has the product's own trim clean it. */
-async function runSteps(guest: Guest, context: CommandContext, tell: (text: string) => void): Promise<DemoRun> {
+async function runSteps(guest: Guest, context: CommandContext, tell: Tell): Promise<DemoRun> {
   const steps = [await measure(guest, 'clean')];
   tell(`the guest writes ${junkMebibytes} MiB of random data`);
   await guest.runChecked(`dd if=/dev/urandom of=${where}/junk bs=1M count=${junkMebibytes} && sync`, dirtyTimeoutMs);
@@ -63,9 +65,14 @@ async function runSteps(guest: Guest, context: CommandContext, tell: (text: stri
   return { steps: [...steps, await measure(guest, 'trimmed')], trim: result };
 }
 
-async function runInGuest(hypervisor: Hypervisor, context: CommandContext, tell: (text: string) => void): Promise<DemoRun> {
-  tell('a throw-away guest: ext4 on virtio-blk, discard=unmap, Debian’s kernel and qemu-ga');
-  const guest = await defineTinyGuest(hypervisor, { name: 'virt-trim-demo', disks: [{ sizeBytes: diskBytes }] });
+async function runInGuest(
+  hypervisor: Hypervisor,
+  agent: AgentSpec & { kind: DemoAgent },
+  context: CommandContext,
+  tell: Tell,
+): Promise<DemoRun> {
+  tell(`a throw-away guest: ext4 on virtio-blk, discard=unmap, Debian’s kernel and ${agentTitles[agent.kind]}`);
+  const guest = await defineTinyGuest(hypervisor, { name: 'virt-trim-demo', agent, disks: [{ sizeBytes: diskBytes }] });
   await guest.boot();
   return runSteps(guest, context, tell);
 }
@@ -100,24 +107,30 @@ function isBack(steps: readonly DemoStep[]): boolean {
   return bytes('deleted') - bytes('trimmed') >= 0.95 * junkMebibytes * mebibyte;
 }
 
+export interface DemoOptions {
+  readonly purge: boolean;
+  /** Who answers in the guest; null: ours where this installation has it. */
+  readonly agent: DemoAgent | null;
+}
+
 /**
  * `virt-trim demo`: a guest of its own on a hypervisor of its own; no VM, daemon or setting of the user's is touched.
  * @returns the exit status.
  * @throws AppError `usage` with -c; `permission-denied` without root; `tool-missing`, `tool-failed`, `interrupted`.
  */
-export async function runDemo(context: CommandContext, options: { readonly purge: boolean }): Promise<number> {
+export async function runDemo(context: CommandContext, options: DemoOptions): Promise<number> {
   if (context.uri !== '') throw new AppError('usage', '-c: the demo brings a hypervisor of its own');
   if (process.getuid?.() !== 0) {
     throw new AppError('permission-denied', 'demo needs root: it starts a libvirtd of its own in a mount namespace (sudo virt-trim demo)');
   }
   const startedAt = new Date();
-  const tell = (text: string): void => context.say(`[${((Date.now() - startedAt.getTime()) / 1000).toFixed(1).padStart(5)} s] ${text}`);
+  const tell: Tell = (text) => context.say(`[${((Date.now() - startedAt.getTime()) / 1000).toFixed(1).padStart(5)} s] ${text}`);
   try {
-    tell('Debian’s kernel and guest agent, downloaded the first time');
-    await Promise.all([ensureKernel('cloud', context.signal), ensureQemuGa(context.signal)]);
+    tell('Debian’s kernel, downloaded the first time');
+    const [agent] = await Promise.all([chooseAgent(options.agent, context.signal), ensureKernel('cloud', context.signal)]);
     tell('a private hypervisor');
     await using hypervisor = await startHypervisor();
-    const run = await untilInterrupted(context.signal, runInGuest(hypervisor, context, tell));
+    const run = await untilInterrupted(context.signal, runInGuest(hypervisor, agent, context, tell));
     tell('removes guest and hypervisor');
     await hypervisor.dispose();
     const ok = run.trim.status === 'ok' && isBack(run.steps);

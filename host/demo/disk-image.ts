@@ -5,7 +5,7 @@ import type { Hypervisor } from './hypervisor.ts';
 import { runChecked } from './run-checked.ts';
 
 export type DiskBus = 'virtio' | 'scsi' | 'sata' | 'ide';
-export type FilesystemType = 'ext4' | 'xfs' | 'btrfs' | 'vfat';
+export type FilesystemType = 'ext4' | 'xfs' | 'btrfs' | 'vfat' | 'f2fs';
 
 export interface DiskSpec {
   /** Default virtio. */
@@ -64,6 +64,7 @@ const makeFilesystem: Readonly<Record<FilesystemType, (file: string, label: stri
   ext4: (file, label) => ['mkfs.ext4', ['-q', '-F', '-L', label, '-E', 'lazy_itable_init=0,lazy_journal_init=0,nodiscard', file]],
   xfs: (file, label) => ['mkfs.xfs', ['-q', '-f', '-K', '-L', label, file]],
   btrfs: (file, label) => ['mkfs.btrfs', ['-q', '-f', '-K', '-L', label, file]],
+  f2fs: (file, label) => ['mkfs.f2fs', ['-q', '-f', '-t', '0', '-l', label, file]],
   vfat: (file, label) => ['busybox', ['mkdosfs', '-n', label, file]],
 };
 

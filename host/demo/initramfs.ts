@@ -33,6 +33,7 @@ const filesystemModules: Readonly<Record<string, readonly string[]>> = {
   vfat: ['vfat', 'nls_cp437', 'nls_ascii', 'nls_utf8'],
   xfs: ['xfs', 'crc32c_generic'],
   btrfs: ['btrfs', 'crc32c_generic'],
+  f2fs: ['f2fs', 'crc32_generic'], // Debian's usual kernel has it, the cloud one does not
 };
 const busModules: Readonly<Record<string, readonly string[]>> = { ide: ['ata_piix', 'ata_generic'], sata: ['ahci'] };
 

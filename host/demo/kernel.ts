@@ -24,7 +24,8 @@ const aptTimeoutMs = 600_000;
 /** Drivers that some guest of the demo or the tests can need. All else of the package is thrown away. */
 const keptModules = (
   'virtio_pci virtio_blk virtio_scsi virtio_console virtio_rng sd_mod sr_mod evdev scsi_debug ata_piix ata_generic ahci loop ' +
-  'xfs btrfs vfat isofs nls_cp437 nls_ascii nls_utf8 ext4 crc32c_generic overlay dm_mod dm_crypt dm_thin_pool dm_snapshot raid1'
+  'xfs btrfs vfat isofs nls_cp437 nls_ascii nls_utf8 ext4 crc32c_generic overlay dm_mod dm_crypt dm_thin_pool dm_snapshot raid1 ' +
+  'f2fs crc32_generic xts ecb'
 ).split(' ');
 
 /** modules.dep (depmod(8)): `path: path path`, the nearest need first. Keyed by the name that insmod knows, with underscores. */
@@ -101,7 +102,8 @@ async function findKernelPackage(flavour: KernelFlavour): Promise<string> {
  * @throws AppError `tool-failed` where apt cannot give it, `interrupted`.
  */
 export async function ensureKernel(flavour: KernelFlavour = 'cloud', signal?: AbortSignal): Promise<GuestKernel> {
-  const prefix = `kernel-${flavour}-`;
+  // The number grows with the list of modules: what an older version kept may lack some.
+  const prefix = `kernel-${flavour}-2-`;
   let directory = await findCached(prefix);
   if (directory === null) {
     const packageName = await findKernelPackage(flavour);

@@ -19,7 +19,7 @@ const demoPackages = [
   'busybox-static e2fsprogs kmod util-linux mount xz-utils',
 ];
 const testPackages = [
-  'qemu-guest-agent debootstrap xfsprogs btrfs-progs dosfstools dmsetup rsync', // the rig
+  'qemu-guest-agent debootstrap xfsprogs btrfs-progs dosfstools f2fs-tools dmsetup lvm2 cryptsetup-bin rsync', // the rig
   'zsh fish groff-base man-db borgbackup borgmatic python3-minimal strace systemd xorriso', // what tests drive or watch with
   'systemd python3', // the daemon's units are verified, and a notification socket is played
   'gcc binutils libc6-dev musl-dev linux-libc-dev gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross qemu-user-static', // the guest agent

@@ -25,7 +25,7 @@ beforeEach(async () => {
   for (const name of readdirSync(cacheDirectory()).filter((entry) => entry.startsWith('kernel-cloud'))) {
     await cp(path.join(cacheDirectory(), name), path.join(cache, name), { recursive: true });
   }
-  cli = await Cli.create('', { VIRT_TRIM_RIG_BASE: base, VIRT_TRIM_DEMO_CACHE: cache });
+  cli = await Cli.create('', { VIRT_TRIM_RIG_BASE: base, VIRT_TRIM_DEMO_CACHE: cache, VIRT_TRIM_GUEST_DIR: path.resolve('guest') });
 });
 afterEach(async () => {
   await cli[Symbol.asyncDispose]();
@@ -35,6 +35,7 @@ afterEach(async () => {
 describe('virt-trim demo', () => {
   it('gets the space of a real guest back, measured, and keeps nothing but its cache', async () => {
     const { result, envelope } = await cli.json('demo');
+    expect(result.stderr).toContain('Debian’s kernel and virt-trim’s own agent');
     expect(result).toMatchObject({ exitCode: 0 });
     const steps = z.array(demoStep).parse(envelope['steps']);
     expect(steps.map((step) => step.step)).toEqual(['clean', 'written', 'deleted', 'trimmed']);
@@ -51,8 +52,8 @@ describe('virt-trim demo', () => {
   });
 
   it('says what it does, shows a table, and --purge removes the cache too', async () => {
-    const result = await cli.run('demo', '--purge');
-    expect(result).toMatchObject({ exitCode: 0 });
+    const result = await cli.run('demo', '--purge', '--agent', 'qemu-ga');
+    expect(result).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('Debian’s kernel and qemu-ga') as string });
     expect(result.stdout).toMatch(/deleted them +\d.* KiB +30\d MiB\nvirt-trim trim .* MiB\n/);
     expect(result.stderr).toMatch(/a private hypervisor/);
     expect(existsSync(cache)).toBe(false);

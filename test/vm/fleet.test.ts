@@ -7,6 +7,7 @@ import { trimResult, type TrimResult } from '../../host/trim/schema.ts';
 import type { Guest } from '../../host/demo/guest.ts';
 import { garbageAgent, hungAgent, slowAgent } from '../rig/agent-scripts.ts';
 import { Cli, type CliResult } from '../rig/cli.ts';
+import { defaultAgent } from '../rig/default-agent.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
 import type { ScriptedAgent } from '../rig/scripted-agent.ts';
 
@@ -107,7 +108,12 @@ describe('eight named guests, one hung, one with a garbage agent, one off', () =
     const probed = await listed('--probe');
     expect(probed.domains.get('one')).toMatchObject({
       code: null,
-      agent: { channel: 'connected', answering: true, kind: 'qemu-ga', version: expect.stringMatching(/^\d+\.\d/) as unknown },
+      agent: {
+        channel: 'connected',
+        answering: true,
+        kind: defaultAgent('one').kind,
+        version: expect.stringMatching(/^\d+\.\d/) as unknown,
+      },
       frozen: { state: 'thawed' },
     });
     expect(probed.domains.get('hung')).toMatchObject({
@@ -119,7 +125,7 @@ describe('eight named guests, one hung, one with a garbage agent, one off', () =
     expect(probed.ms).toBeLessThan(20_000);
     // Known now without asking.
     expect((await listed()).domains.get('one')).toMatchObject({
-      agent: { answering: null, kind: 'qemu-ga', checkedAt: expect.stringMatching(/^20\d\d-/) as unknown },
+      agent: { answering: null, kind: defaultAgent('one').kind, checkedAt: expect.stringMatching(/^20\d\d-/) as unknown },
     });
   });
 });

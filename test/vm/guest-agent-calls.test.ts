@@ -72,6 +72,7 @@ test('what the agent calls in a guest is what docs/guest-agent.md lists', async 
   expect(await port.ask('guest-fsfreeze-freeze-list', { mountpoints: ['/mnt/sda'] })).toEqual({ return: 1 });
   expect((await guest.run('touch /mnt/sda/probe', 30_000)).status).toBe(0);
   await kill('TERM');
+  await guest.runChecked('umount /loop');
   expect((await guest.run(`strace -f -A -o /run/trace ${ownAgentProgram} --once --splay 1s`, 60_000)).status).toBe(0);
 
   const text = await guest.runChecked(
