@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { buildFuzzer } from './build.ts';
 
 /**
- * `npx tsx test/fuzz/run.ts [--runs 50000000] [--seconds N] [--processes 1] [--work DIRECTORY]`: builds the fuzzer (Debian: clang
+ * `npx tsx test/fuzz/run.ts [--runs 50000000] [--seconds N] [--processes 1] [--engine accesses|allocations] [--work DIRECTORY]`: builds the fuzzer (Debian: clang
  * libclang-rt-14-dev) and lets it go on from the kept corpus, several processes on one corpus if asked. Prints the coverage curve, one
  * line per doubling of the executions of all processes, and stops at the first report or at Ctrl-C. At the end the corpus is minimised into
  * test/fuzz/corpus.
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     runs: { type: 'string' },
     seconds: { type: 'string' },
     processes: { type: 'string', default: '1' },
+    engine: { type: 'string', default: 'accesses' },
     work: { type: 'string' },
   },
 });
@@ -75,7 +76,9 @@ class Curve {
 
 mkdirSync(corpus, { recursive: true });
 for (const name of readdirSync(kept)) copyFileSync(join(kept, name), join(corpus, name));
-const program = await buildFuzzer(work);
+const { engine } = values;
+if (engine !== 'accesses' && engine !== 'allocations') throw new Error(`--engine ${engine}: accesses or allocations`);
+const program = await buildFuzzer(work, engine);
 const curve = new Curve();
 const runs = values.runs === undefined ? [] : [`-runs=${Math.ceil(Number(values.runs) / processes)}`];
 const statuses = await Promise.all(
