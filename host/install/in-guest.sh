@@ -72,8 +72,11 @@ add_packages() {
   fi
   case $manager in
   apt-get)
-    apt="apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=1 -o Acquire::http::Timeout=20 --no-install-recommends"
-    $apt install qemu-guest-agent || { apt-get -q -o Acquire::http::Timeout=20 update && $apt install qemu-guest-agent; }
+    # No retries: in a guest without network each package costs its own time-outs, twice.
+    apt="apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=0 -o Acquire::http::Timeout=20 --no-install-recommends"
+    $apt install qemu-guest-agent || {
+      apt-get -q -o Acquire::http::Timeout=20 update && $apt install qemu-guest-agent
+    }
     ;;
   dnf | yum) $manager -y install qemu-guest-agent ;;
   zypper) zypper --non-interactive install qemu-guest-agent ;;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '../libvirt/connection.ts';
 import { parseDomainXml } from '../libvirt/domain-xml.ts';
 import type { DomainRef } from '../libvirt/domains.ts';
@@ -50,6 +51,26 @@ async function isRunning({ connection, ref }: UndoContext): Promise<boolean> {
   return parseDomainXml(await connection.run(['dumpxml', ref.uuid])).id !== null;
 }
 
+const nothingThereStatus = 26;
+const atWorkStatus = 28;
+/** An install whose ssh outlived us ends by itself: a package manager with a slow network, say. */
+const atWorkMs = 120_000;
+
+async function removeOverSsh(remove: () => Promise<unknown>): Promise<void> {
+  const deadline = performance.now() + atWorkMs;
+  for (;;) {
+    try {
+      await remove();
+      return;
+    } catch (thrown) {
+      const status = toAppError(thrown).context['guestStatus'];
+      if (status === nothingThereStatus) return;
+      if (status !== atWorkStatus || performance.now() > deadline) throw thrown;
+    }
+    await sleep(2000);
+  }
+}
+
 /** Each part stands for itself: what fails is told, and the next is done all the same. */
 function parts(context: UndoContext): readonly (readonly [string, () => Promise<void>])[] {
   const { connection, ref, journal, stateDirectory } = context;
@@ -93,12 +114,7 @@ function parts(context: UndoContext): readonly (readonly [string, () => Promise<
         if (!notes.insideGuest || notes.ssh === null) return;
         const payload = await buildPayload([], { architectures: [], packages: [] });
         const target = { destination: notes.ssh, configFile: notes.sshConfig };
-        try {
-          await runOverSsh('ssh', target, payload, { id: record.id, args: ['remove'], timeoutMs: 300_000 });
-        } catch (thrown) {
-          // 26: nothing of ours is there.
-          if (toAppError(thrown).context['guestStatus'] !== 26) throw thrown;
-        }
+        await removeOverSsh(() => runOverSsh('ssh', target, payload, { id: record.id, args: ['remove'], timeoutMs: 300_000 }));
         await journal.note({ insideGuest: false });
       },
     ],
