@@ -66,19 +66,8 @@ export async function measureImage(image: GuestImage, options: QemuImgOptions = 
 }
 
 async function runMeasure(args: readonly string[], options: QemuImgOptions): Promise<ImageMeasure> {
-  const program = options.program ?? process.env['VIRT_TRIM_QEMU_IMG'] ?? 'qemu-img';
-  const result = await runTool(program, args, {
-    timeoutMs: options.timeoutMs ?? 30_000,
-    signal: options.signal,
-    maxBytes: 64 * 1024,
-    env: { LC_ALL: 'C' },
-  });
-  if (result.timedOut) throw new AppError('tool-timeout', `${program} measure: no answer; is the storage hung?`);
-  const answer = result.exitCode === 0 ? measured.safeParse(parseJson(result.stdout)) : null;
-  if (answer?.success !== true) {
-    const words = result.stderr.trim().split('\n')[0] ?? '';
-    throw new AppError('tool-failed', `${program} measure failed: ${words === '' ? 'no reason given' : words}`);
-  }
+  const answer = measured.safeParse(parseJson(await runQemuImg(args, { ...options, timeoutMs: options.timeoutMs ?? 30_000 })));
+  if (!answer.success) throw new AppError('tool-failed', 'qemu-img measure failed: its answer is not what qemu-img(1) describes');
   return { requiredBytes: answer.data.required, fullyAllocatedBytes: answer.data['fully-allocated'] };
 }
 
@@ -90,18 +79,20 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function runPlain(args: readonly string[], options: QemuImgOptions): Promise<void> {
+/** @returns its stdout. @throws AppError `tool-missing`, `tool-failed`, `tool-timeout`, `interrupted`. */
+async function runQemuImg(args: readonly string[], options: QemuImgOptions): Promise<string> {
   const program = options.program ?? process.env['VIRT_TRIM_QEMU_IMG'] ?? 'qemu-img';
+  const what = `${program} ${args[0] ?? ''}`;
   const result = await runTool(program, args, {
     timeoutMs: options.timeoutMs ?? 600_000,
     signal: options.signal,
     maxBytes: 64 * 1024,
     env: { LC_ALL: 'C' },
   });
-  if (result.timedOut) throw new AppError('tool-timeout', `${program} ${args[0] ?? ''}: no answer; is the storage hung?`);
-  if (result.exitCode === 0) return;
+  if (result.timedOut) throw new AppError('tool-timeout', `${what}: no answer; is the storage hung?`);
+  if (result.exitCode === 0) return result.stdout;
   const words = result.stderr.trim().split('\n')[0] ?? '';
-  throw new AppError('tool-failed', `${program} ${args[0] ?? ''} failed: ${words === '' ? 'no reason given' : words}`);
+  throw new AppError('tool-failed', `${what} failed: ${words === '' ? 'no reason given' : words}`);
 }
 
 /**
@@ -113,7 +104,7 @@ export async function createOverlay(
   file: string,
   options: QemuImgOptions = {},
 ): Promise<void> {
-  await runPlain(['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, file], options);
+  await runQemuImg(['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, file], options);
 }
 
 /**
@@ -121,5 +112,5 @@ export async function createOverlay(
  * was killed is finished by another. Never interrupted by us.
  */
 export async function commitOverlay(file: string, options: Omit<QemuImgOptions, 'signal'> = {}): Promise<void> {
-  await runPlain(['commit', '-q', '-f', 'qcow2', file], { timeoutMs: 3_600_000, ...options });
+  await runQemuImg(['commit', '-q', '-f', 'qcow2', file], { ...options, timeoutMs: options.timeoutMs ?? 3_600_000 });
 }
