@@ -22,6 +22,8 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 300_000,
           fileParallelism: false,
+          // Half of the tiny guests have our agent, half Debian's (test/rig/default-agent.ts).
+          env: { VIRT_TRIM_RIG_AGENT: process.env['VIRT_TRIM_RIG_AGENT'] ?? 'by-name' },
           sequence: { groupOrder: 2 },
           // Guests under software emulation: a boot or a deadline can miss its time once on a busy machine. A test that needed its second
           // try is shown with `(retry x1)`; one that fails twice has failed.

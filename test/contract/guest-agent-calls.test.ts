@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -88,4 +88,22 @@ test('what the agent calls on a machine that it may not freeze is what docs/gues
   });
   // Tried, and nothing is lost where it fails.
   expect(newer).toEqual([['prctl PR_SET_NO_NEW_PRIVS', '3.5']]);
+});
+
+test('the aarch64 build calls what is listed for it', async () => {
+  const [output, socket, program] = [file('arm.trace'), file('arm'), ourAgent.replace('x86_64', 'aarch64')];
+  const block = ['-t', directory, '-b', listBlocked(ourAgent)];
+  const log = openSync(output, 'w');
+  const agent = spawn('qemu-aarch64-static', ['-strace', program, '-m', 'unix-listen', '-p', socket, ...block], {
+    stdio: ['ignore', 'ignore', log],
+  });
+  closeSync(log);
+  const ended = new Promise((end) => agent.once('exit', end));
+  await serve(socket, harmless.map(ask));
+  agent.kill('SIGTERM');
+  await ended;
+  const calls = [...readFileSync(output, 'latin1').matchAll(/^\d+ ([a-z_0-9]+)\(/gm)].map(([, call = '']) => call);
+  expect(calls).toContain('getdents64');
+  const { aarch64 } = documentedCalls();
+  expect(calls.filter((call) => !aarch64.has(call))).toEqual([]);
 });

@@ -11,6 +11,8 @@ export interface DocumentedCalls {
   readonly inGuest: ReadonlySet<string>;
   /** In the program, for cases that no test meets. */
   readonly unseen: ReadonlySet<string>;
+  /** All of the aarch64 build's. */
+  readonly aarch64: ReadonlySet<string>;
 }
 
 const names = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? '');
@@ -30,7 +32,8 @@ export function documentedCalls(): DocumentedCalls {
     }
   }
   const [anywhere, inGuest, unseen] = columns;
-  return { since, anywhere, inGuest, unseen };
+  const aarch64 = new Set(names(/^On aarch64,.*?\n\n/ms.exec(section)?.[0] ?? ''));
+  return { since, anywhere, inGuest, unseen, aarch64 };
 }
 
 /** Calls that do many things, told apart by their operation: strace shows its name as the first or second argument. */
