@@ -328,16 +328,43 @@ describe('over ssh', () => {
 });
 
 describe('cloud-init', () => {
-  it('brings our agent by a seed, at the one boot that proves it; the seed is gone then', async () => {
-    const debian = await define({ name: 'cloud', release: 'bookworm', cloudInit: true });
-    const files = async () => (await readdir(path.dirname(debian.image))).filter((name) => name.endsWith('.iso'));
-    const args = ['install', 'cloud', '--via', 'cloud-init', '--agent', 'virt-trim', '--boot', '--timeout', '20m'] as const;
+  let debian: DebianGuest;
+  const args = ['install', 'cloud', '--via', 'cloud-init', '--agent', 'virt-trim', '--boot', '--timeout', '20m'] as const;
+  const files = async () => (await readdir(path.dirname(debian.image))).filter((name) => name.endsWith('.iso'));
+  beforeAll(async () => {
+    debian = await define({ name: 'cloud', release: 'bookworm', cloudInit: true });
+  });
+
+  it('is taken back by recover after a kill: no seed, the XML as before, the guest shuts down or can be', async () => {
+    const before = await inactiveXml(debian);
+    const child = cli.start('agent', ...args);
+    while (/shut off/.test(await debian.guest.virsh('domstate', debian.guest.uuid)) && child.exitCode === null) await sleep(100);
+    child.kill('SIGKILL');
+    await child;
+    const recovered = await cli.run('recover');
+    process.stderr.write(`  ${recovered.stdout}`);
+    expect(recovered.exitCode, recovered.stdout + recovered.stderr).toBe(0);
+    expect(recovered.stdout).toMatch(/XML and devices are as they were; the guest has booted with the seed, and what it did with it stays/);
+    expect(await inactiveXml(debian)).toBe(before);
+    expect(await files()).toEqual([]);
+    // A guest that has just been started does not hear the power button yet.
+    await debian.guest.destroy();
+  });
+
+  it('brings our agent by a seed, at the one boot that proves it; the seed is gone then, and nothing else has changed', async () => {
     const { result, exitCode } = await installed(...args);
     expect(result).toMatchObject({ status: 'ok', via: 'cloud-init', agent: 'virt-trim', proof: { kind: 'virt-trim', trim: 'ok' } });
     expect(exitCode).toBe(0);
     expect(await inactiveXml(debian)).not.toContain('.iso');
     expect(await files()).toEqual([]);
     await boot(debian);
+    // A seed of a new instance could have made host keys, users, a network and package sources anew.
+    const kept = await debian.guest.runChecked(
+      'cat /etc/ssh/ssh_host_ed25519_key.pub; ls -x /etc/systemd/network; ls /home; cat /etc/hostname; true',
+      60_000,
+    );
+    const hostKey = await readFile(path.join(debian.base, 'host-key.pub'), 'utf8');
+    expect(kept.split('\n').filter((line) => line !== '')).toEqual([hostKey.trim(), '10-dhcp.network', 'debian']);
     await debian.guest.waitForAgent(bootMs);
     expect((await cli.run('trim', 'cloud')).exitCode).toBe(0);
     expect((await cli.run('quiesce', 'cloud', '--', 'true')).exitCode).toBe(0);
@@ -354,6 +381,20 @@ describe('an agent that allows guest-exec', () => {
     const foreign = await installed('install', 'upgrade', '--upgrade', '--agent', 'virt-trim');
     expect(foreign.result).toMatchObject({ status: 'skipped', code: 'refused' });
     expect(foreign.result.reason).toMatch(/two agents cannot share the port/);
+
+    const xml = await guest.virsh('dumpxml', guest.uuid, '--inactive', '--security-info');
+    const child = cli.start('agent', 'install', 'upgrade', '--upgrade', '--package', newer.file);
+    while ((await guest.run('ls /tmp/virt-trim-exec-*.out', 60_000)).status !== 0 && child.exitCode === null) await sleep(50);
+    child.kill('SIGKILL');
+    await child;
+    const recovered = await cli.run('recover');
+    process.stderr.write(`  ${recovered.stdout}`);
+    expect(recovered.exitCode, recovered.stdout + recovered.stderr).toBe(0);
+    expect(recovered.stdout).toMatch(
+      /what the upgrade did in the guest, where it may still be at work, stays: look with virt-trim agent status/,
+    );
+    expect(await guest.virsh('dumpxml', guest.uuid, '--inactive', '--security-info')).toBe(xml);
+    await guest.runChecked('while [ -e /run/virt-trim-install.lock ]; do sleep 1; done', bootMs);
     const { result, exitCode } = await installed('install', 'upgrade', '--upgrade', '--package', newer.file, '--timeout', '10m');
     expect(result).toMatchObject({ status: 'ok', via: 'agent', agent: 'qemu-ga', proof: { kind: 'qemu-ga', trim: 'ok' } });
     expect(exitCode).toBe(0);
