@@ -191,7 +191,9 @@ async function trimMeasured(
   options.onTrimming?.(domain, read);
   const trim = await callGuestTrim(client, domain.uuid, facts, options);
   if (!mayStillRun(trim.error)) options.onTrimmed?.(domain);
-  const [settled, now] = await Promise.all([settle(read, { signal: options.signal }), readAgain(connection, domain, options.signal)]);
+  // A libvirt that has just let a deadline pass is not asked again: the next would pass as well.
+  const reread = trim.error?.code === 'connect-timeout' ? Promise.resolve(null) : readAgain(connection, domain, options.signal);
+  const [settled, now] = await Promise.all([settle(read, { signal: options.signal }), reread]);
   const used = usedBytesPerDisk(domain.disks.filter(isTrimmable), facts.filesystems);
   const judged = disks.map((disk, index) =>
     judgeDisk(
