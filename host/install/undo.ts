@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '../libvirt/connection.ts';
 import { parseDomainXml } from '../libvirt/domain-xml.ts';
@@ -114,7 +115,10 @@ function parts(context: UndoContext): readonly (readonly [string, () => Promise<
         if (!notes.insideGuest || notes.ssh === null) return;
         const payload = await buildPayload([], { architectures: [], packages: [] });
         const target = { destination: notes.ssh, configFile: notes.sshConfig };
-        await removeOverSsh(() => runOverSsh('ssh', target, payload, { id: record.id, args: ['remove'], timeoutMs: 300_000 }));
+        // A folder of its own each time: that of the install may still be in use.
+        const remove = (): Promise<unknown> =>
+          runOverSsh('ssh', target, payload, { id: randomBytes(6).toString('hex'), args: ['remove'], timeoutMs: 300_000 });
+        await removeOverSsh(remove);
         await journal.note({ insideGuest: false });
       },
     ],
