@@ -52,6 +52,11 @@ async function bare(): Promise<number> {
 }
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+/** Mean of the middle half: the guest's clock ticks every 10 ms, which a median cannot see behind, and a mean takes one hiccup for a figure. */
+const middle = (values: readonly number[]): number => {
+  const half = values.toSorted((a, b) => a - b).slice(Math.floor(values.length / 4), Math.ceil((values.length * 3) / 4));
+  return Math.round((half.reduce((sum, value) => sum + value, 0) / half.length) * 10) / 10;
+};
 const mean = (values: readonly number[]): number => Math.round(values.reduce((sum, value) => sum + value, 0) / values.length);
 const quiesce: number[] = [];
 const reported: number[] = [];
@@ -68,12 +73,12 @@ try {
 }
 process.stdout.write(
   [
-    `| ${rounds} rounds, in turn | median | mean | all |`,
-    '|---|---|---|---|',
-    `| quiesce -- true, seen in the guest | ${median(quiesce)} ms | ${mean(quiesce)} ms | ${quiesce.join(' ')} |`,
-    `| quiesce -- true, as it reports itself | ${median(reported)} ms | ${mean(reported)} ms | ${reported.join(' ')} |`,
-    `| bare virsh batch, seen in the guest | ${median(batch)} ms | ${mean(batch)} ms | ${batch.join(' ')} |`,
-    `Ratio of the medians ${(median(quiesce) / median(batch)).toFixed(2)}, of the means ${(mean(quiesce) / mean(batch)).toFixed(2)}; load ${(await execa('cat', ['/proc/loadavg'])).stdout}.`,
+    `| ${rounds} rounds, in turn | median | mean of the middle half | mean | all |`,
+    '|---|---|---|---|---|',
+    `| quiesce -- true, seen in the guest | ${median(quiesce)} ms | ${middle(quiesce)} ms | ${mean(quiesce)} ms | ${quiesce.join(' ')} |`,
+    `| quiesce -- true, as it reports itself | ${median(reported)} ms | ${middle(reported)} ms | ${mean(reported)} ms | ${reported.join(' ')} |`,
+    `| bare virsh batch, seen in the guest | ${median(batch)} ms | ${middle(batch)} ms | ${mean(batch)} ms | ${batch.join(' ')} |`,
+    `Ratio of the medians ${(median(quiesce) / median(batch)).toFixed(2)}, of the means of the middle half ${(middle(quiesce) / middle(batch)).toFixed(2)}, of the means ${(mean(quiesce) / mean(batch)).toFixed(2)}; load ${(await execa('cat', ['/proc/loadavg'])).stdout}.`,
     '',
   ].join('\n'),
 );

@@ -67,10 +67,10 @@ export async function footprint(): Promise<Footprint> {
 }
 
 export interface Cycles {
-  /** Before, after a quarter, at the end while it works, and after its stop. */
   readonly before: Footprint;
-  readonly quarter: Footprint;
-  readonly end: Footprint;
+  /** After each quarter of the time, while it works. */
+  readonly quarters: readonly Footprint[];
+  /** After its stop. */
   readonly after: Footprint;
   readonly trims: number;
   readonly minutes: number;
@@ -100,23 +100,24 @@ export async function runCycles(uris: readonly string[], settings: { hours: numb
   };
   /** Between two trims and two looks: what is in the middle of something is no leak. */
   const quiet = async (): Promise<Footprint> => {
-    let best = await footprint();
-    for (let tries = 0; tries < 100 && (best.children > 0 || daemon.busy); tries += 1) {
+    let look = await footprint();
+    for (let tries = 0; tries < 100 && (look.children > before.children || daemon.busy); tries += 1) {
       await sleep(30);
-      best = await footprint();
+      look = await footprint();
     }
-    return best;
+    return look;
   };
   try {
     await daemon.start();
-    await passed(settings.hours / 4);
-    const quarter = await quiet();
-    await passed(settings.hours);
-    const end = await quiet();
+    const quarters: Footprint[] = [];
+    for (let quarter = 1; quarter <= 4; quarter += 1) {
+      await passed((settings.hours / 4) * quarter);
+      quarters.push(await quiet());
+    }
     const minutes = Math.round((clock.now() - startedAt) / 60_000);
     await daemon.stop(600_000);
     await sleep(200);
-    return { before, quarter, end, after: await footprint(), trims, minutes };
+    return { before, quarters, after: await footprint(), trims, minutes };
   } finally {
     await rm(stateDirectory, { recursive: true, force: true });
   }
