@@ -31,14 +31,15 @@ let config: string;
 /** The scripted agents hang on their next trim. */
 const hanging = new Set<string>();
 
-/** This one mounts with `discard`: it needs no trim, and the daemon says so. */
+/** This one mounts with `discard`: it needs no trim, and the daemon says so. It reads that in the guest, which only qemu-ga lets it. */
 const trimsItself = 'real-11';
 
 async function addMember(rig: Rig, backend: number, name: string, scripted: boolean): Promise<Member> {
   const uuid = randomUUID();
   await backends[backend]?.hold(rig.hypervisor, uuid);
   const disks = [{ sizeBytes: gibibyte / 2, mountOptions: name === trimsItself ? 'rw,discard' : 'rw' }];
-  if (!scripted) return { guest: await (await rig.define({ name, uuid, disks })).boot(240_000), agent: null, backend, rig };
+  const agent = name === trimsItself ? ({ kind: 'qemu-ga' } as const) : undefined;
+  if (!scripted) return { guest: await (await rig.define({ name, uuid, disks, agent })).boot(240_000), agent: null, backend, rig };
   const slow = slowAgent(slowMs);
   const script = combine(healthyAgent(), { 'guest-fstrim': (args) => (hanging.has(name) ? answer.hang() : slow['guest-fstrim']?.(args)) });
   return { ...(await rig.bootScripted({ name, uuid, disks }, script)), backend, rig };
