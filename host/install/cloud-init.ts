@@ -14,9 +14,9 @@ export interface CloudInitSeed {
 
 /**
  * The seed of a guest that has cloud-init. `runcmd` and `write_files` run once per instance, so the seed has an instance id of its own.
- * A guest that was set up by another seed takes this for a new instance, which gets new ssh host keys, cloud-init's default user and
- * locale, package sources from a template and a network by DHCP: all of that is switched off (cloud-init: reference/modules;
- * `config: disabled` in a seed's network-config is honoured, net.is_disabled_cfg).
+ * A guest that was set up by another seed takes this for a new instance, which would get new ssh host keys, cloud-init's default user and
+ * locale, package sources from a template and a network by DHCP. So the seed names the only modules that run (its lists stand over those
+ * of /etc/cloud/cloud.cfg), and switches the network off (`config: disabled`, net.is_disabled_cfg); both seen with 22.4.
  */
 export function cloudInitSeed(payload: Payload, agent: AgentChoice, id: string): CloudInitSeed {
   const folder = `/run/virt-trim-${id}`;
@@ -35,16 +35,14 @@ export function cloudInitSeed(payload: Payload, agent: AgentChoice, id: string):
             ['rm', '-rf', folder],
           ],
         };
-  const keep = {
-    ssh_deletekeys: false,
-    ssh_genkeytypes: [],
+  const modules = {
+    cloud_init_modules: ['write-files'],
+    cloud_config_modules: ['runcmd'],
+    cloud_final_modules: ['package-update-upgrade-install', 'scripts-user'],
     preserve_hostname: true,
-    users: [],
-    locale: false,
-    apt: { preserve_sources_list: true },
   };
   return {
-    userData: `#cloud-config\n${stringify({ ...userData, ...keep })}`,
+    userData: `#cloud-config\n${stringify({ ...userData, ...modules })}`,
     metaData: stringify({ 'instance-id': `virt-trim-${id}` }),
     networkConfig: stringify({ config: 'disabled' }),
   };

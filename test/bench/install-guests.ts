@@ -19,8 +19,11 @@ const minutesMs = 60_000;
 const packages =
   'systemd-sysv,openssh-server,linux-image-cloud-amd64,initramfs-tools,udev,kmod,util-linux,e2fsprogs,iproute2,ca-certificates,sudo';
 
-/** debootstrap does not see through the virtual package by which python3-cryptography needs the second one. */
-const cloudPackages = 'cloud-init,python3-cffi-backend';
+/**
+ * debootstrap does not see through the virtual package by which python3-cryptography needs the second one. With dbus there is a logind,
+ * which hears the power button: our agent has no command to shut a guest down.
+ */
+const cloudPackages = 'cloud-init,python3-cffi-backend,dbus';
 
 const controlUnit = `[Unit]
 Description=The test's hand in this guest
@@ -199,8 +202,9 @@ export async function writeSshConfig(directory: string, name: string, key: strin
 }
 
 export async function defineDebian(hypervisor: Hypervisor, spec: DebianSpec): Promise<DebianGuest> {
-  const base = await ensureCached(`debian-${spec.cloudInit === true ? 'cloud' : 'ssh'}-${spec.release}-1`, (directory) =>
-    build(spec.release, spec.cloudInit === true ? `,${cloudPackages}` : '', directory),
+  const base = await ensureCached(
+    spec.cloudInit === true ? `debian-cloud-${spec.release}-2` : `debian-ssh-${spec.release}-1`,
+    (directory) => build(spec.release, spec.cloudInit === true ? `,${cloudPackages}` : '', directory),
   );
   const uuid = randomUUID();
   const directory = await imageDirectory(hypervisor, uuid);
