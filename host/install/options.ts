@@ -82,7 +82,7 @@ function sshOf(text: string | undefined): string | null {
 
 function packageOf(text: string): string {
   const file = existingFile('--package', text);
-  if (!/^[A-Za-z0-9][A-Za-z0-9_.+~:-]*\.(?:deb|rpm|apk|pkg\.tar\.(?:zst|xz))$/.test(path.basename(file)))
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.+~:%-]*\.(?:deb|rpm|apk|pkg\.tar\.(?:zst|xz))$/.test(path.basename(file)))
     throw new AppError('usage', `--package '${text}': expected a .deb, .rpm, .apk or .pkg.tar.zst file`, {
       context: { option: '--package' },
     });

@@ -69,7 +69,7 @@ export function selfExtracting(payload: Payload, id: string, args: readonly stri
     '}',
   ];
   for (const [name, content] of payload) {
-    if (!/^(?:packages\/)?[A-Za-z0-9][A-Za-z0-9_.+~:-]*$/.test(name)) throw new AppError('internal', `unsafe file name ${name}`);
+    if (!/^(?:packages\/)?[A-Za-z0-9][A-Za-z0-9_.+~:%-]*$/.test(name)) throw new AppError('internal', `unsafe file name ${name}`);
     if (name.startsWith('packages/')) lines.push(`mkdir -p ${folder}/packages`);
     const text = Buffer.from(content)
       .toString('base64')

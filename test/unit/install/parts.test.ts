@@ -55,6 +55,16 @@ describe('readInstallOptions', () => {
     expect(() => readInstallOptions(['web1'], raw)).toThrow(message);
   });
 
+  it("takes a package by the name that apt-get download gives it, an epoch's colon as %3a", async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'vt-package-'));
+    const file = path.join(directory, 'qemu-guest-agent_1%3a7.2+dfsg-7+deb12u18+b3_amd64.deb');
+    await writeFile(file, '');
+    expect(readInstallOptions(['web1'], { package: [file] })).toMatchObject({ packages: [file], agent: 'qemu-ga' });
+    const program = selfExtracting(new Map([[`packages/${path.basename(file)}`, Buffer.from('x')]]), '0123456789ab', ['install']);
+    expect(program).toContain('qemu-guest-agent_1%3a7.2');
+    await rm(directory, { recursive: true });
+  });
+
   it('wants {name} where one --ssh would be for many', () => {
     expect(() => readInstallOptions([], { allMissing: true, ssh: 'root@one' })).toThrow(/\{name\}/);
     expect(readInstallOptions([], { allMissing: true, ssh: 'root@{name}.example' }).ssh).toBe('root@{name}.example');
