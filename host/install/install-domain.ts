@@ -107,7 +107,9 @@ function doneReason(run: InstallRun): string | null {
   if (run.proof === null) return null;
   const { kind, version, frozenCount, frozenMs, trim, trimReason } = run.proof;
   const trimWords = trim === 'ok' ? 'trim ready' : `trim: ${trimReason ?? trim}`;
-  return `${kind} ${cleanText(version, 40)} answers; froze and thawed ${frozenCount} file systems in ${frozenMs} ms; ${trimWords}`;
+  const freezeWords =
+    run.facts?.isWindows === true ? 'not frozen, it is Windows' : `froze and thawed ${frozenCount} file systems in ${frozenMs} ms`;
+  return `${kind} ${cleanText(version, 40)} answers; ${freezeWords}; ${trimWords}`;
 }
 
 function outcomeOfPlan(domain: Domain, plan: Exclude<Plan, { verdict: 'go' }>): InstallOutcome {

@@ -63,12 +63,24 @@ export function statusRow(status: AgentStatus): string[] {
   ];
 }
 
-/** What stands below the table: defects, what is unfinished, what failed. */
+const namesShown = 8;
+
+/** A defect each, with those that have it: two dozen guests of one distribution have the same. */
+export function defectNotes(statuses: readonly AgentStatus[]): string[] {
+  const byMessage = new Map<string, string[]>();
+  for (const { name, defects } of statuses)
+    for (const { message } of defects) byMessage.set(message, [...(byMessage.get(message) ?? []), cleanText(name)]);
+  return [...byMessage].map(([message, names]) => {
+    const more = names.length > namesShown ? ` and ${names.length - namesShown} more` : '';
+    return `${names.slice(0, namesShown).join(', ')}${more}: ${message}`;
+  });
+}
+
+/** What stands below the table: what is unfinished, what failed. */
 export function statusNotes(status: AgentStatus): string[] {
   const name = cleanText(status.name);
   return [
     ...(status.reason === null ? [] : [`${name}: ${cleanText(status.reason, 400)}`]),
-    ...status.defects.map((defect) => `${name}: ${defect.message}`),
     ...(status.interrupted === null ? [] : [`${name}: ${cleanText(status.interrupted, 400)}`]),
     ...(status.installed !== null && status.installed.agent !== null && !status.installed.proven
       ? [`${name}: installed ${status.installed.at} by ${status.installed.via}, not proven yet; run: virt-trim agent install`]

@@ -15,7 +15,7 @@ import { findDefects } from './defects.ts';
 import type { InstallOptions } from './options.ts';
 import { judgeWays, needsColdStart } from './plan.ts';
 import { interruptedInstalls } from './recover.ts';
-import { statusColumns, statusNotes, statusRow } from './rows.ts';
+import { defectNotes, statusColumns, statusNotes, statusRow } from './rows.ts';
 import type { AgentStatus } from './schema.ts';
 import { findTools, readSituation, type Situation, type SituationSources } from './situation.ts';
 
@@ -141,6 +141,6 @@ export async function runAgentStatus(context: CommandContext, words: readonly st
     return status;
   }
   context.out(`${renderTable(statusColumns, results.map(statusRow))}\n`);
-  for (const note of results.flatMap(statusNotes)) context.say(note);
+  for (const note of [...results.flatMap(statusNotes), ...defectNotes(results)]) context.say(note);
   return status;
 }

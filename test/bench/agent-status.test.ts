@@ -109,6 +109,7 @@ describe('agent status of two dozen guests', () => {
     expect(ids('blocked')).toContain('freeze-blocked');
     expect(ids('windows')).toEqual(['vss-full-backup']);
     expect(ids('own-1')).toEqual([]);
+    if (old) expect(text).toMatch(/blocked, ga-1, ga-2, ga-3, ga-4, ga-5, ga-6: qemu-ga before 10\.0 freezes for ever/);
   });
 
   it('says by which way an agent could be installed, and why not by the others', () => {
@@ -146,6 +147,7 @@ describe('agent status of two dozen guests', () => {
     const result = installResult.parse((JSON.parse(stdout) as { domains: unknown[] }).domains[0]);
     process.stderr.write(`  windows: ${result.status} ${result.reason ?? ''}\n`);
     expect(result).toMatchObject({ status: 'ok', via: 'iso', agent: 'qemu-ga', proof: { frozenCount: 0, thawedCount: 0 } });
+    expect(result.reason).toMatch(/not frozen, it is Windows; trim ready/);
     expect(exitCode).toBe(0);
     expect(await windows.virsh('domblklist', windows.uuid)).not.toContain(iso);
     expect(await windows.virsh('dumpxml', windows.uuid, '--inactive', '--security-info')).toBe(before);
