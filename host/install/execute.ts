@@ -120,12 +120,19 @@ async function eject(run: InstallRun): Promise<void> {
   await run.journal.note({ medium: null });
 }
 
+/** A guest that has just booted may not hear the power button yet: it is pressed again. */
+const pressAgainMs = 30_000;
+
 /** Asks the guest to power off, through its new agent and by ACPI, and waits. What was proven stays proven where it does not. */
 async function stopDomain(run: InstallRun): Promise<void> {
   const { connection, ref } = run;
-  await connection.runAll([['shutdown', ref.uuid, '--mode', 'agent,acpi']], { timeoutMs: 60_000 });
   const deadline = performance.now() + run.options.timeoutSeconds * 1000;
+  let pressAt = 0;
   while (parseDomainXml(await connection.run(['dumpxml', ref.uuid])).id !== null) {
+    if (performance.now() >= pressAt) {
+      pressAt = performance.now() + pressAgainMs;
+      await connection.runAll([['shutdown', ref.uuid, '--mode', 'agent,acpi']], { timeoutMs: 60_000 });
+    }
     if (performance.now() > deadline) {
       run.say(`${ref.name}: does not shut down within ${run.options.timeoutSeconds} s; it is left running`);
       return;

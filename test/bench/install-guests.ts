@@ -182,7 +182,7 @@ export interface DebianSpec {
   readonly name: string;
   readonly release: Release;
   readonly isolated?: boolean;
-  /** With Debian's cloud-init, as in a cloud image. */
+  /** With Debian's cloud-init, as in a cloud image, and with dbus, without which systemd 252 does not shut down on an agent's word. */
   readonly cloudInit?: boolean;
 }
 

@@ -134,7 +134,7 @@ describe('offline, through libguestfs', () => {
   });
 
   it('boots a domain for the proof with --boot and shuts it down again; the package comes from files of the host, not from a network', async () => {
-    const debian = await define({ name: 'off-boot', release: hostRelease() });
+    const debian = await define({ name: 'off-boot', release: hostRelease(), cloudInit: true });
     const packages = await agentPackages(path.dirname(debian.image));
     const { result, exitCode } = await installed('install', 'off-boot', '--package', ...packages, '--boot', '--timeout', '10m');
     expect(result).toMatchObject({ status: 'ok', via: 'offline', agent: 'qemu-ga', proof: { kind: 'qemu-ga', trim: 'ok' } });
