@@ -2,6 +2,7 @@ import { execa } from 'execa';
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Guest } from '../../host/demo/guest.ts';
+import { Cli } from '../rig/cli.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
 import { bootTwins, isFrozen, say, sayBoth, type Twins } from './agent-twins.ts';
 
@@ -208,6 +209,26 @@ test('a disk that is plugged in while frozen: the thaw counts the same, and from
   expect(await counts('guest-fsfreeze-freeze')).toEqual([6, 6]);
   expect(await isFrozen(twins.ours, '/plugged')).toBe(true);
   expect(await counts('guest-fsfreeze-thaw')).toEqual([6, 6]);
+});
+
+test('a freeze by virt-trim sets its watchdog to the lease, and a renewal too', async () => {
+  await using cli = await Cli.create(rig.uri);
+  const { ours } = twins;
+  // What it would go by after a crash: on the guest's tmpfs.
+  const frozenFor = async (): Promise<number> => Number(/"seconds": ?(\d+)/.exec(await ours.runChecked('cat /run/*.frozen'))?.[1]);
+  expect(await cli.run('freeze', '--lease', '77s', ours.name)).toMatchObject({ exitCode: 0 });
+  expect(await frozenFor()).toBe(77);
+  expect(await cli.run('lease', 'renew', '--lease', '123s', ours.name)).toMatchObject({ exitCode: 0 });
+  expect(await frozenFor()).toBe(123);
+  expect(await cli.run('thaw', ours.name)).toMatchObject({ exitCode: 0 });
+  const { envelope } = await cli.json('list', '--probe');
+  expect(envelope.domains).toContainEqual(
+    expect.objectContaining({
+      name: ours.name,
+      agent: expect.objectContaining({ kind: 'virt-trim', answering: true }) as unknown,
+      frozen: expect.objectContaining({ state: 'thawed' }) as unknown,
+    }),
+  );
 });
 
 test('twenty guest-sync through libvirt after the agent was killed and started: the channel recovers', async () => {
