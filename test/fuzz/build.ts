@@ -43,7 +43,7 @@ export async function buildFuzzer(directory: string, checks: EngineChecks): Prom
   const { text, points } = instrument(bundle.outputFiles[0]?.text ?? '');
   process.stderr.write(`${points} points of coverage in the script\n`);
   writeFileSync(join(directory, 'fuzz.js'), text);
-  run(buildBytecodeCompiler(source), ['-c', '-N', 'fuzz_bytecode', '-o', 'fuzz-bytecode.c', 'fuzz.js'], { cwd: directory });
+  run(buildBytecodeCompiler(source), ['-c', '-s', '-N', 'fuzz_bytecode', '-o', 'fuzz-bytecode.c', 'fuzz.js'], { cwd: directory });
   const bytecode = join(directory, 'fuzz-bytecode.c');
   writeFileSync(bytecode, readFileSync(bytecode, 'utf8').replace(/^#include.*$/m, '#include <stdint.h>'));
   copyFileSync(join(root, 'test/fuzz/fuzz.c'), join(directory, 'fuzz.c'));
