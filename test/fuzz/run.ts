@@ -8,10 +8,9 @@ import { parseArgs } from 'node:util';
 import { buildFuzzer } from './build.ts';
 
 /**
- * `npx tsx test/fuzz/run.ts [--runs 50000000] [--seconds N] [--processes 1] [--engine accesses|allocations] [--work DIRECTORY]`: builds the fuzzer (Debian: clang
- * libclang-rt-14-dev) and lets it go on from the kept corpus, several processes on one corpus if asked. Prints the coverage curve, one
- * line per doubling of the executions of all processes, and stops at the first report or at Ctrl-C. At the end the corpus is minimised into
- * test/fuzz/corpus.
+ * `npm run fuzz -- [--runs 50000000] [--seconds N] [--processes 1] [--engine accesses|allocations] [--work DIRECTORY]`: builds the fuzzer
+ * and lets it go on from the kept corpus, several processes on one corpus if asked. Prints the coverage curve, one line per doubling of
+ * the executions of all processes, and stops at the first report or at Ctrl-C. At the end the corpus is minimised into test/fuzz/corpus.
  */
 const here = import.meta.dirname;
 const { values } = parseArgs({

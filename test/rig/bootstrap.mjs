@@ -1,6 +1,6 @@
 // Makes a fresh Debian ready for the demo or the tests, then runs what stands behind `--`:
 //
-//   node test/rig/bootstrap.mjs --for demo|test|long [-- COMMAND ARGUMENT…]
+//   node test/rig/bootstrap.mjs --for demo|test|long|bench|fuzz [-- COMMAND ARGUMENT…]
 //
 // It starts from a bare clone, so it needs nothing but Node, and has to be readable by a Node that is too old: that is one of the
 // things it says. Exit 2: something is missing that it cannot install; what and how to get it is printed.
@@ -27,13 +27,17 @@ const testPackages = [
 const longPackages = [
   'guestfish openssh-client cryptsetup-bin xorriso', // agents installed offline and over ssh, a LUKS image, seeds for cloud-init
 ];
+const benchPackages = ['faketime time']; // a clock that is set back under one process
+const fuzzPackages = ['clang libclang-rt-dev'];
 const packagesFor = {
   demo: demoPackages,
   test: demoPackages.concat(testPackages),
   long: demoPackages.concat(testPackages, longPackages),
+  bench: demoPackages.concat(testPackages, benchPackages),
+  fuzz: demoPackages.concat(testPackages, fuzzPackages),
 };
 /** What the user has typed. */
-const commandFor = { demo: 'npm run demo', test: 'npm test', long: 'npm run test:long' };
+const commandFor = { demo: 'npm run demo', test: 'npm test', long: 'npm run test:long', bench: 'npm run bench', fuzz: 'npm run fuzz' };
 
 function fail(lines) {
   process.stderr.write(`${lines.join('\n')}\n`);
@@ -246,7 +250,9 @@ function main(argv) {
   const command = end === -1 ? [] : argv.slice(end + 1);
   const options = end === -1 ? argv : argv.slice(0, end);
   const purpose = options[options.indexOf('--for') + 1];
-  if (!Object.keys(packagesFor).includes(purpose)) fail(['usage: node test/rig/bootstrap.mjs --for demo|test|long [-- COMMAND ARGUMENT…]']);
+  if (!Object.keys(packagesFor).includes(purpose)) {
+    fail([`usage: node test/rig/bootstrap.mjs --for ${Object.keys(packagesFor).join('|')} [-- COMMAND ARGUMENT…]`]);
+  }
   if (options.includes('--locked')) {
     // A Ctrl-C reaches apt as well, which ends in order; we have to live on to take the guard away.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
