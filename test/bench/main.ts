@@ -3,6 +3,7 @@ import { availableParallelism, release } from 'node:os';
 import { execa } from 'execa';
 import { benchDaemon } from './daemon.ts';
 import { benchFleet } from './fleet.ts';
+import { benchGuestAgent } from './guest-agent.ts';
 import { benchList } from './list.ts';
 import { toMarkdown, Workplace, type Table } from './measure.ts';
 import { benchStartup } from './startup.ts';
@@ -18,6 +19,7 @@ const benches: Readonly<Record<string, (work: Workplace) => Promise<Table | Tabl
   list: benchList,
   fleet: benchFleet,
   daemon: benchDaemon,
+  'guest-agent': benchGuestAgent,
 };
 
 const words = process.argv.slice(2);
