@@ -11,7 +11,7 @@ import { renderTable } from '../report/table.ts';
 import { stateDirectory } from '../state/directory.ts';
 import { selectDomains, type Selected } from '../trim/select.ts';
 import { AppError } from '../../shared/errors.ts';
-import { cloudInitSeed } from './cloud-init.ts';
+import { cloudInitUserData } from './cloud-init.ts';
 import { blankInstallResult, installDomain, removeFromDomain, type InstallOutcome, type InstallSources } from './install-domain.ts';
 import type { InstallOptions } from './options.ts';
 import { buildPayload } from './payload.ts';
@@ -142,6 +142,6 @@ async function printSeed(context: CommandContext, options: InstallOptions): Prom
     architectures: agent === 'virt-trim' ? own.map((one) => one.arch) : [],
     packages: options.packages,
   });
-  context.out(cloudInitSeed(payload, agent, '000000000000').userData);
+  context.out(cloudInitUserData(payload, agent, '000000000000'));
   return exitStatus.done;
 }

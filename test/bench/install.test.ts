@@ -372,6 +372,25 @@ describe('cloud-init', () => {
     expect((await cli.run('quiesce', 'cloud', '--', 'true')).exitCode).toBe(0);
     await debian.guest.remove();
   });
+
+  it("brings the distribution's qemu-ga over the guest's own network", async () => {
+    const other = await define({ name: 'cloud-ga', release: 'bookworm', cloudInit: true });
+    const { result, exitCode } = await installed(
+      'install',
+      'cloud-ga',
+      '--via',
+      'cloud-init',
+      '--agent',
+      'qemu-ga',
+      '--boot',
+      '--timeout',
+      '20m',
+    );
+    expect(result).toMatchObject({ status: 'ok', via: 'cloud-init', agent: 'qemu-ga', proof: { kind: 'qemu-ga', trim: 'ok' } });
+    expect(exitCode).toBe(0);
+    expect(await other.guest.virsh('domstate', other.guest.uuid)).toContain('shut off');
+    await other.guest.remove();
+  });
 });
 
 describe('an agent that allows guest-exec', () => {

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { parse } from 'yaml';
 import { describe, expect, it } from 'vitest';
 import { readChannelRoom } from '../../../host/install/channel-room.ts';
-import { cloudInitSeed } from '../../../host/install/cloud-init.ts';
+import { cloudInitSeed, cloudInitUserData } from '../../../host/install/cloud-init.ts';
 import { findDefects } from '../../../host/install/defects.ts';
 import { seedDevice } from '../../../host/install/medium.ts';
 import { quoteArgument } from '../../../host/install/guestfish.ts';
@@ -158,9 +158,10 @@ describe('our own agent', () => {
 });
 
 describe('cloud-init', () => {
-  it('asks for the package, or carries the files', () => {
-    const plain = parse(cloudInitSeed(new Map(), 'qemu-ga', '0123456789ab').userData) as Record<string, unknown>;
-    expect(plain).toMatchObject({ packages: ['qemu-guest-agent'], preserve_hostname: true });
+  it('carries the files and runs the script; what is printed for a new guest keeps cloud-init from nothing else', () => {
+    const plain = parse(cloudInitUserData(new Map(), 'qemu-ga', '0123456789ab')) as { runcmd: string[][] };
+    expect(Object.keys(plain)).toEqual(['write_files', 'runcmd']);
+    expect(plain.runcmd[0]?.slice(-2)).toEqual(['install', 'qemu-ga']);
     const seed = cloudInitSeed(new Map([['in-guest.sh', Buffer.from('echo')]]), 'virt-trim', '0123456789ab');
     expect(seed.userData).toMatch(/^#cloud-config\n/);
     const own = parse(seed.userData) as { write_files: { path: string; content: string }[]; runcmd: string[][] };
@@ -177,7 +178,7 @@ describe('cloud-init', () => {
     expect(Object.entries(parse(userData) as object).filter(([key]) => key.endsWith('_modules'))).toEqual([
       ['cloud_init_modules', ['write-files']],
       ['cloud_config_modules', ['runcmd']],
-      ['cloud_final_modules', ['package-update-upgrade-install', 'scripts-user']],
+      ['cloud_final_modules', ['scripts-user']],
     ]);
     expect(parse(networkConfig)).toEqual({ config: 'disabled' });
   });
