@@ -69,6 +69,8 @@ test('what the agent calls on a machine that it may not freeze is what docs/gues
   });
   await trace('daemon', [...listen(file('daemon')), '-d', '-f', file('pid')], () => serve(file('daemon'), [ask('guest-ping')]));
   await trace('nobody', listen(file('theirs')), () => serve(file('theirs'), [ask('guest-ping')]), ['-u', 'nobody']);
+  // A kernel that is too old to know PR_SET_NO_NEW_PRIVS (3.5), or any of them.
+  await trace('old', listen(file('old')), () => serve(file('old'), [ask('guest-ping')]), ['-e', 'inject=prctl:error=EINVAL']);
   await trace('waiting', ['-r', '-p', file('no-port')], async () => {
     await traced('waiting.trace', 'ppoll');
   });

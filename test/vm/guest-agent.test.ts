@@ -258,14 +258,14 @@ async function observe(seconds: number): Promise<{ switches: number; ticks: numb
   return { switches: switchesAfter - switches, ticks: ticksAfter - ticks };
 }
 
-/** Context switches in ten seconds with the host connected and gone; ticks in two seconds after it left with answers pending. */
+/** Context switches in five seconds with the host connected and gone; ticks in two seconds after it left with answers pending. */
 async function observeIdling(binary: string): Promise<{ connected: number; gone: number; pending: number }> {
   await killAgent();
   await startAgent(binary);
-  const connected = (await observe(10)).switches;
+  const connected = (await observe(5)).switches;
   port.close();
   await guest.runChecked('sleep 1');
-  const gone = (await observe(10)).switches;
+  const gone = (await observe(5)).switches;
   await port.open();
   await port.synchronise();
   port.pause();
@@ -283,7 +283,7 @@ async function observeIdling(binary: string): Promise<{ connected: number; gone:
 test('idling on the port: ours never wakes up; qemu-ga 7.2 does when the host is gone, and spins when an answer is pending', async () => {
   const ours = await observeIdling(program);
   const theirs = await observeIdling(qemuGa);
-  process.stderr.write(`idling in 10 s, 10 s and 2 s: ours ${JSON.stringify(ours)}, qemu-ga ${JSON.stringify(theirs)}\n`);
+  process.stderr.write(`idling in 5 s, 5 s and 2 s: ours ${JSON.stringify(ours)}, qemu-ga ${JSON.stringify(theirs)}\n`);
   await startAgent();
   expect(ours).toMatchObject({ connected: 0, gone: 0 });
   expect(ours.pending).toBeLessThan(5);
