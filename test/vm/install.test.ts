@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { ResultPromise } from 'execa';
@@ -9,7 +9,7 @@ import { agentStatus, installResult, type InstallResult } from '../../host/insta
 import type { Guest } from '../../host/demo/guest.ts';
 import { Cli } from '../rig/cli.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
-import { defineAppliance, Terminal } from './install-guests.ts';
+import { addDevice, defineAppliance, Terminal } from './install-guests.ts';
 
 let rig: Rig;
 let cli: Cli;
@@ -192,10 +192,29 @@ describe('an appliance with nothing but a console', () => {
   });
 });
 
+/** libvirt leaves a q35 machine one root port to plug something into, or a few: disks take them. */
+async function takeFreeSlots(guest: Guest): Promise<void> {
+  for (const letter of 'bcdefghij') {
+    const file = path.join(path.dirname(guest.disk('vda').file ?? ''), `filler-${letter}.raw`);
+    await writeFile(file, Buffer.alloc(512), { mode: 0o666 });
+    const attached = await guest
+      .virsh('attach-disk', guest.uuid, file, `vd${letter}`, '--targetbus', 'virtio', '--driver', 'qemu', '--subdriver', 'raw', '--live')
+      .then(() => true)
+      .catch(() => false);
+    if (!attached) return;
+  }
+  throw new Error('this machine has no end of slots');
+}
+
 describe('agent status', () => {
   it('says who has an agent, which version, which defects, and by which way the others could get one', async () => {
     const [none, connected] = await rig.bootAll([
-      { name: 's-none', agent: { kind: 'none' }, channel: false },
+      {
+        name: 's-none',
+        agent: { kind: 'none' },
+        channel: false,
+        edit: (domain) => addDevice(domain, 'controller', { type: 'usb', model: 'none' }),
+      },
       { name: 's-ga', agent: { kind: 'qemu-ga' } },
       { name: 's-unconnected', agent: { kind: 'none' } },
     ]);
@@ -211,9 +230,9 @@ describe('agent status', () => {
     expect(dry.exitCode).toBe(0);
     expect(dry.stdout).toContain('over ssh to root@192.0.2.1');
     expect(connected?.name).toBe('s-ga');
-    // A q35 machine has no slot left to plug an ISO into unless somebody has kept one.
+    await takeFreeSlots(none as Guest);
     const before = await inactiveXml(none as Guest);
-    const full = await cli.json('agent', 'install', 's-none', '--via', 'iso');
+    const full = await cli.json('agent', 'install', 's-none', '--via', 'iso', '--timeout', '10s');
     const refused = installResult.parse(full.envelope.domains[0]);
     expect(refused).toMatchObject({ status: 'failed', code: 'refused' });
     expect(refused.reason).toMatch(
