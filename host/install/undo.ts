@@ -162,7 +162,7 @@ function remark({ journal, ref }: UndoContext): string {
     agent: 'what the upgrade did in the guest, where it may still be at work, stays',
     'cloud-init': 'the guest has booted with the seed, and what it did with it stays',
   }[via];
-  const words = cause ?? `if the line was typed on its console, that ${verb} stays`;
+  const words = cause ?? `if the line was typed on its console, that ${verb === 'install' ? 'install' : 'removal'} stays`;
   return `XML and devices are as they were; ${words}: look with virt-trim agent status ${cleanText(ref.name)}`;
 }
 
