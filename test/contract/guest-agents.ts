@@ -32,6 +32,12 @@ export function listBlocked(program: string): string {
   return others.join(',');
 }
 
+/** @returns false for a socket that refuses. @throws any other error. */
+function isRefusal(error: NodeJS.ErrnoException): false {
+  if (error.code !== 'ECONNREFUSED') throw error;
+  return false;
+}
+
 /** An agent on a socket in a directory of its own, unable to freeze, thaw or trim the machine it runs on. */
 export class SocketAgent implements AsyncDisposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'guest-agent-'));
@@ -60,12 +66,12 @@ export class SocketAgent implements AsyncDisposable {
   }
 
   async open(): Promise<GuestPort> {
-    while (!existsSync(this.socket)) {
+    for (;;) {
+      // Between bind(2) and listen(2) the socket is there and refuses.
+      if (existsSync(this.socket) && (await this.port.open().then(() => true, isRefusal))) return this.port;
       if (this.process.exitCode !== null) throw new Error(`${this.process.spawnfile} ended with ${this.process.exitCode}`);
       await sleep(10);
     }
-    await this.port.open();
-    return this.port;
   }
 
   get pid(): number {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -180,8 +181,11 @@ describe('in-guest.sh', () => {
     });
     while (!(await readdir(path.join(root, 'packages'))).includes('qemu-guest-agent'))
       await new Promise((resolve) => setTimeout(resolve, 20));
+    const holder = (await readFile(path.join(root, 'run/virt-trim-install.lock/pid'), 'utf8')).trim();
     process.kill(-(child.pid ?? 0), 'SIGKILL');
     await child;
+    // Killed, but there until whoever inherited it has taken its status.
+    while (existsSync(`/proc/${holder}`)) await new Promise((resolve) => setTimeout(resolve, 20));
     const removed = await run(await payload(), 'remove', 'offline');
     expect(removed.stdout, removed.stderr).toBe('virt-trim-result: removed');
     expect(await readdir(path.join(root, 'packages'))).toEqual(before);
