@@ -13,17 +13,22 @@ interface Kind {
   readonly service: (verb: string) => string;
   /** The process that answers. */
   readonly pid: string;
+  /** What runs every night, at once: prints what it trimmed. */
+  readonly nightly: string;
   /** Whether the init system starts it again by itself. */
   readonly respawns: boolean;
 }
 
 const script = (name: string): string => `install -m 755 /mnt/${name} /etc/init.d/virt-trim-agent`;
+/** Without its wait of up to three hours, and with its words. */
+const now = "sed -e 's/ --splay 3h//' -e 's/ >.dev.null.*//'";
 const agentPid = "pgrep -f '^/usr/local/sbin/virt-trim-agent'";
 const kinds: readonly Kind[] = [
   {
     init: 'sysvinit',
     install: `${script('virt-trim-agent.init')}; update-rc.d virt-trim-agent defaults`,
     service: (verb) => `/etc/init.d/virt-trim-agent ${verb}`,
+    nightly: `mount /dev/vdb /mnt; export $(grep ^PATH= /mnt/virt-trim-once.cron); sed -n 's/^0 1 .* root //p' /mnt/virt-trim-once.cron | ${now} | sh; umount /mnt`,
     pid: agentPid,
     respawns: false,
   },
@@ -31,6 +36,7 @@ const kinds: readonly Kind[] = [
     init: 'openrc',
     install: `${script('virt-trim-agent.openrc')}; rc-update add virt-trim-agent default`,
     service: (verb) => `rc-service virt-trim-agent ${verb}`,
+    nightly: `mount /dev/vdb /mnt; ${now} /mnt/virt-trim-once.periodic | sh; umount /mnt`,
     pid: agentPid,
     respawns: true,
   },
@@ -41,6 +47,9 @@ const kinds: readonly Kind[] = [
       'systemctl mask --now qemu-guest-agent; install -m 644 /mnt/virt-trim-*.service /mnt/virt-trim-*.timer /etc/systemd/system/; ' +
       'install -m 644 /mnt/99-virt-trim-agent.rules /etc/udev/rules.d/; systemctl daemon-reload; udevadm control --reload',
     service: (verb) => `systemctl ${verb} virt-trim-agent`,
+    nightly:
+      `${now} -i /etc/systemd/system/virt-trim-once.service; systemctl daemon-reload; systemctl enable --now virt-trim-once.timer; ` +
+      'systemctl start virt-trim-once.service; journalctl -u virt-trim-once -o cat --no-pager',
     pid: agentPid,
     respawns: true,
   },
@@ -48,7 +57,7 @@ const kinds: readonly Kind[] = [
 
 const bootMs = 600_000;
 
-describe.each(kinds)('$init', ({ init, install, service, pid, respawns }) => {
+describe.each(kinds)('$init', ({ init, install, service, nightly, pid, respawns }) => {
   let rig: Rig;
   let guest: Guest;
   beforeAll(async () => {
@@ -116,6 +125,10 @@ describe.each(kinds)('$init', ({ init, install, service, pid, respawns }) => {
     await guest.runChecked(service('restart'), bootMs);
     expect(await findPid()).not.toBe(first);
     await expectAnswers();
+  });
+
+  test('what runs every night trims', async () => {
+    expect(await guest.runChecked(nightly, bootMs)).toMatch(/^\/: \d+ bytes trimmed$/m);
   });
 
   test('after a power cut it is there by itself', async () => {
