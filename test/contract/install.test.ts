@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { existsSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -183,11 +182,8 @@ describe('in-guest.sh', () => {
     while (!(await readdir(path.join(root, 'packages'))).includes('qemu-guest-agent'))
       await new Promise((resolve) => setTimeout(resolve, 20));
     const holder = (await readFile(path.join(root, 'run/virt-trim-install.lock/pid'), 'utf8')).trim();
-    const worker = (await readFile(path.join(root, 'run/virt-trim-install.lock/pid'), 'utf8')).trim();
     process.kill(-(child.pid ?? 0), 'SIGKILL');
     await child;
-    // Nobody's child any more, it holds its lock until init has buried it.
-    while (existsSync(`/proc/${worker}`)) await new Promise((resolve) => setTimeout(resolve, 20));
     // Killed, but there until whoever inherited it has taken its status.
     while (existsSync(`/proc/${holder}`)) await new Promise((resolve) => setTimeout(resolve, 20));
     const removed = await run(await payload(), 'remove', 'offline');
