@@ -23,13 +23,8 @@ const engineSanitizers: Readonly<Record<EngineChecks, readonly string[]>> = {
   allocations: ['-fsanitize=undefined', '-fsanitize-trap=undefined'],
 };
 
-/**
- * The fuzzer: engine and native code under ASAN and UBSAN, any report fatal; the agent's script instrumented for coverage.
- * Needs Debian's clang. Returns the program.
- */
-export async function buildFuzzer(directory: string, checks: EngineChecks): Promise<string> {
-  mkdirSync(directory, { recursive: true });
-  const source = obtainEngine().directory;
+/** The target as one script, every branch of it counted. The names of the modules stand in it as comments. */
+export async function bundleTarget(): Promise<ReturnType<typeof instrument>> {
   const bundle = await build({
     absWorkingDir: root,
     entryPoints: ['test/fuzz/entry.ts'],
@@ -40,7 +35,17 @@ export async function buildFuzzer(directory: string, checks: EngineChecks): Prom
     platform: 'neutral',
     logLevel: 'warning',
   });
-  const { text, points } = instrument(bundle.outputFiles[0]?.text ?? '');
+  return instrument(bundle.outputFiles[0]?.text ?? '');
+}
+
+/**
+ * The fuzzer: engine and native code under ASAN and UBSAN, any report fatal; the agent's script instrumented for coverage.
+ * Needs Debian's clang. Returns the program.
+ */
+export async function buildFuzzer(directory: string, checks: EngineChecks): Promise<string> {
+  mkdirSync(directory, { recursive: true });
+  const source = obtainEngine().directory;
+  const { text, points } = await bundleTarget();
   process.stderr.write(`${points} points of coverage in the script\n`);
   writeFileSync(join(directory, 'fuzz.js'), text);
   run(buildBytecodeCompiler(source), ['-c', '-s', '-N', 'fuzz_bytecode', '-o', 'fuzz-bytecode.c', 'fuzz.js'], { cwd: directory });
