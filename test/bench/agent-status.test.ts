@@ -6,6 +6,7 @@ import type { Guest } from '../../host/demo/guest.ts';
 import { agentStatus, installResult, type AgentStatus } from '../../host/install/schema.ts';
 import { silentAgent } from '../rig/agent-scripts.ts';
 import { Cli } from '../rig/cli.ts';
+import { ownAgentProgram } from '../rig/default-agent.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
 import { windowsDouble } from '../rig/windows-agent.ts';
 import type { TinyGuestSpec } from '../../host/demo/tiny-guest.ts';
@@ -23,7 +24,7 @@ afterAll(async () => {
 
 const qemuGa = { kind: 'qemu-ga' } as const;
 const none = { kind: 'none' } as const;
-const ours = { kind: 'virt-trim', program: path.resolve('guest/dist/virt-trim-agent-x86_64') } as const;
+const ours = { kind: 'virt-trim', program: ownAgentProgram } as const;
 
 /** Nova's mark, as it leaves it in every domain. */
 function ownedByNova(domain: Element): void {

@@ -3,7 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { listBlocked, ourAgent, qemuGa, SocketAgent } from '../contract/guest-agents.ts';
+import { listBlocked, qemuGa, SocketAgent } from '../contract/guest-agents.ts';
+import { ownAgentProgram as ourAgent } from '../rig/default-agent.ts';
 import { median, ratio, type Table } from './measure.ts';
 
 /** Each figure is the median of the rounds, which take turns. On a busy machine only the relation of the two columns says something. */

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GuestPort } from '../vm/guest-port.ts';
-import { harmless, listBlocked, ourAgent } from './guest-agents.ts';
+import { harmless, listBlocked } from './guest-agents.ts';
+import { ownAgentProgram as ourAgent } from '../rig/default-agent.ts';
 import { documentedCalls, tracedCalls } from './system-calls.ts';
 import { openTerminal } from './terminal.ts';
 

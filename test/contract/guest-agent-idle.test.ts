@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { ourAgent, SocketAgent } from './guest-agents.ts';
+import { SocketAgent } from './guest-agents.ts';
+import { ownAgentProgram as ourAgent } from '../rig/default-agent.ts';
 
 /** Clock ticks of CPU time so far, of the process and the kernel for it (proc(5), fields 14 and 15). */
 const cpuTicks = (pid: number): number => {

@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { AgentAnswer } from '../vm/guest-port.ts';
-import { ourAgent, qemuGa, SocketAgent } from './guest-agents.ts';
+import { qemuGa, SocketAgent } from './guest-agents.ts';
+import { ownAgentProgram as ourAgent } from '../rig/default-agent.ts';
 
 const corpus = resolve(import.meta.dirname, '../fuzz/corpus');
 

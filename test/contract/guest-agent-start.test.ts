@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { GuestPort } from '../vm/guest-port.ts';
-import { ourAgent } from './guest-agents.ts';
+import { ownAgentProgram as ourAgent } from '../rig/default-agent.ts';
 import { openTerminal } from './terminal.ts';
 
 const block = ['-b', 'guest-fsfreeze-freeze,guest-fsfreeze-freeze-list,guest-fsfreeze-thaw,guest-fstrim'];

@@ -1,11 +1,11 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ownAgentProgram as ourAgent } from '../rig/default-agent.ts';
 import { GuestPort } from '../vm/guest-port.ts';
 
-export const ourAgent = resolve(import.meta.dirname, '../../guest/dist/virt-trim-agent-x86_64');
 export const qemuGa = '/usr/sbin/qemu-ga';
 
 /** What may be called on the machine that runs the tests: nothing that changes it. All else is blocked in both agents. */

@@ -30,6 +30,9 @@ const corpus = join(work, 'corpus');
 /** Leaks cannot be told from what the engine keeps; stacks of allocations and a long quarantine only cost time. */
 const asan = 'detect_leaks=0:malloc_context_size=0:quarantine_size_mb=1:detect_stack_use_after_return=0';
 
+/** libFuzzer's exit status after a Ctrl-C. */
+const interrupted = 72;
+
 const children = new Set<ChildProcess>();
 process.on('SIGINT', () => {
   for (const child of children) child.kill('SIGINT');
@@ -103,13 +106,12 @@ const statuses = await Promise.all(
         else if (!curve.take(index, line)) report.push(line);
       },
     );
-    if (status !== 0) process.stderr.write(`${report.slice(-40).join('\n')}\n`);
+    if (status !== 0 && status !== interrupted) process.stderr.write(`${report.slice(-40).join('\n')}\n`);
     return status;
   }),
 );
 curve.end();
-// Of libFuzzer, at an interrupt: 72.
-process.exitCode = statuses.find((status) => status !== 0 && status !== 72) ?? 0;
+process.exitCode = statuses.find((status) => status !== 0 && status !== interrupted) ?? 0;
 if (process.exitCode === 0) {
   const smallest = join(work, 'minimised');
   rmSync(smallest, { recursive: true, force: true });

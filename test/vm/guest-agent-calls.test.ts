@@ -3,11 +3,9 @@ import type { Guest } from '../../host/demo/guest.ts';
 import { documentedCalls, tracedCalls } from '../contract/system-calls.ts';
 import { ownAgentProgram } from '../rig/default-agent.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
-import { GuestPort } from './guest-port.ts';
+import { GuestPort, guestPortName as portName } from './guest-port.ts';
 
 /** strace sees the agent freeze, thaw, trim, be killed and come back: what `test/contract/guest-agent-calls.test.ts` must not do. */
-const portName = '/dev/virtio-ports/virt-trim.agent.0';
-
 let rig: Rig;
 let guest: Guest;
 let port: GuestPort;

@@ -1,16 +1,14 @@
-import { resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Guest } from '../../host/demo/guest.ts';
+import { ownAgentProgram as program } from '../rig/default-agent.ts';
 import { startRig, type Rig } from '../rig/rig.ts';
-import { GuestPort } from './guest-port.ts';
+import { GuestPort, guestPortName as portName } from './guest-port.ts';
 
 /**
  * The agent on a port of its own, without libvirt between. One guest serves all cases; each leaves it thawed. Evidence that
  * something is frozen comes from outside the agent: a write that does not end.
  */
-const program = resolve(import.meta.dirname, '../../guest/dist/virt-trim-agent-x86_64');
 const qemuGa = '/usr/sbin/qemu-ga';
-const portName = '/dev/virtio-ports/virt-trim.agent.0';
 /** vda (also at /bind), its loop, sda, vdb (also at /srv/s1), device mapper, the read-only one. vfat cannot; overlay is on vda. */
 const everything = 6;
 

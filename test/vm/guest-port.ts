@@ -1,5 +1,8 @@
 import { connect, type Socket } from 'node:net';
 
+/** Where a guest of the rig with a scripted agent has its port. */
+export const guestPortName = '/dev/virtio-ports/virt-trim.agent.0';
+
 /**
  * The host's end of an agent's port, bytes as they are: no libvirt between, so that a test can send two requests at once, leave with
  * an answer pending, or come back.

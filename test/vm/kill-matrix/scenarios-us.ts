@@ -1,8 +1,8 @@
 import { faultPoints } from '../../../host/quiesce/fault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
+import { ownAgentProgram } from '../../rig/default-agent.ts';
 import type { Lab } from './lab.ts';
 import type { Deed, Scenario } from './row.ts';
 
@@ -202,7 +202,7 @@ const guards: Scenario[] = [
 const ownAgent: Scenario = {
   name: 'our own agent in the guest: SIGKILL of both guards and of us, and nobody ever recovers',
   expect: ['SIGKILL'],
-  guest: { agent: { kind: 'virt-trim', program: fileURLToPath(new URL('../../../guest/dist/virt-trim-agent-x86_64', import.meta.url)) } },
+  guest: { agent: { kind: 'virt-trim', program: ownAgentProgram } },
   run: async (lab) => {
     const run = lab.quiesce(longCommand);
     await untilFrozen(lab);
